@@ -1,0 +1,66 @@
+"""The settings of one invocation, resolved once from command line, environment, ini and defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PhaseTimeouts:
+    """Limits in seconds; ``None`` is no limit (contract 10.8)."""
+
+    pull: float | None = 3600
+    build: float | None = None
+    prepare: float | None = 3600
+    run: float | None = 7200
+    collect: float | None = 600
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the engine needs to know from options, in the types it works with.
+
+    Paths are absolute.  Field names are the option names without ``--mad-`` (design section 9).
+    """
+
+    root: Path
+    results_dir: Path
+    output: Path
+    tags: tuple[str, ...] = ()
+    context: str = ""
+    context_file: Path | None = None
+    credentials: Path | None = None
+    data_config: Path | None = None
+    tools_config: Path | None = None
+    #: ``--mad-timeout``: seconds; 0 or -1 none; ``None`` not given.
+    timeout: int | None = None
+    timeout_pull: float | None = 3600
+    timeout_build: float | None = None
+    timeout_prepare: float | None = 3600
+    timeout_collect: float | None = 600
+    live: bool = False
+    keep_alive: bool = False
+    keep_model_dir: bool = False
+    skip_model_run: bool = False
+    clean_docker_cache: bool = False
+    disable_skip_gpu_arch: bool = False
+    ignore_deprecated: bool = False
+    strict_log: bool = False
+    cpu: bool = False
+    no_dynamic: bool = False
+    no_pull: bool = False
+    unprivileged: bool = False
+    sys_env_details: bool = True
+    known_hosts: Path | None = None
+    force_mirror_local: Path | None = None
+    gpus: str = ""
+    simulate_gpus: str = ""
+    gpu_wait: float | None = None
+    collect: tuple[str, ...] = ()
+    perf_csv_schema: str = "v2"
+    build_jobs: int = 2
+    retries: int = 0
+    executor: str = "docker"
+    #: Environment of this process, read once, so that the engine stays a function of its inputs.
+    environ: dict[str, str] = field(default_factory=dict, repr=False)
