@@ -13,9 +13,7 @@ from pytest_madengine.results.result import RunResult
 class Executor(Protocol):
     """Where runs happen.  ``run`` blocks until nothing of the run is left (except with keep-alive)."""
 
-    def run(
-        self, plan: RunPlan, artifacts: Path, *, on_phase: Callable[[str], None] = ...
-    ) -> RunResult:
+    def run(self, plan: RunPlan, artifacts: Path, *, on_phase: Callable[[str], None] = ...) -> RunResult:
         """Runs the plan; logs and collected files go to ``artifacts``.
 
         :raises EngineError: the engine is absent, refuses us or broke off before the run started.
