@@ -247,6 +247,12 @@ class RunPlan:
     docker_run_options_text: str = ""
     launcher: str = ""
     notes: tuple[str, ...] = ()
+    #: Error patterns that replace the default ones; ``None``: the default ones (contract 12.2).
+    log_error_patterns: tuple[str, ...] | None = None
+    #: Patterns of harmless lines, in addition to the default ones.
+    log_error_benign_patterns: tuple[str, ...] = ()
+    #: False: the log is not searched for errors.
+    log_error_pattern_scan: bool = True
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
