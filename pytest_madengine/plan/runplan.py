@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_madengine.catalog.model import Parameter
 from pytest_madengine.secrets import Secret
@@ -81,6 +82,9 @@ class Mount:
     target: str
     read_only: bool = True
     origin: str = ""
+    #: Further bind options as docker writes them: ``z``, ``Z``, ``rshared``, ``nocopy``, ...  A ``source``
+    #: without ``/`` names a docker volume; an empty one asks for an anonymous volume.
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,10 @@ class DockerOptions:
     publish: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     storage_opt: Mapping[str, str] = field(default_factory=dict)
+    #: Further keys of ``HostConfig`` of the engine API, ready to send, e.g. ``{"CpuQuota": 50000}``.
+    extra_host_config: Mapping[str, Any] = field(default_factory=dict)
+    #: Further top-level keys of the engine's container configuration, e.g. ``{"Healthcheck": {...}}``.
+    extra_config: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,8 @@ class Workspace:
     #: Name of the model directory below ``/myworkspace``.
     model_dir_name: str = "run_directory"
     keep_model_dir: bool = False
+    #: Top-level entries of the root that were there when the plan was made and are not hidden.
+    entries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
