@@ -1,0 +1,3 @@
+#!/bin/bash
+# Ends well and measures nothing: that is a failure, never a success.
+echo "done"
