@@ -210,6 +210,12 @@ class RunScript:
     keep_alive: bool = False
     #: Lines printed at the start of the run log, e.g. ``Setting timeout to 7200 seconds.``
     banner: tuple[str, ...] = ()
+    #: Host column of the version table: (``os`` | ``kernel`` | ``rocm`` | ``cuda``, text); filled by the
+    #: executor when empty.
+    host_versions: tuple[tuple[str, str], ...] = ()
+    #: Result files, relative to workspace and model directory, whose existence before the run phase is
+    #: recorded; filled by the executor with the ``multiple_results`` file.
+    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
