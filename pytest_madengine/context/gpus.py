@@ -1,0 +1,93 @@
+"""What the vendors' detections have in common: their result, PCI addresses, identities for leases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pytest_madengine.context.types import Gpu
+
+_PCI: Final = re.compile(
+    r"(?:(?P<domain>[0-9a-f]{1,8}):)?(?P<bus>[0-9a-f]{1,2}):(?P<device>[0-9a-f]{1,2})\.(?P<function>[0-7])",
+    re.IGNORECASE,
+)
+#: What tools print where a value is unknown; none of it is a value.
+_NOTHING: Final = re.compile(r"(?i)\[.*\]|n/?a|none|unknown|not supported|-+|0x[0-9a-f]+|\d+")
+
+
+@dataclass(frozen=True)
+class VendorFacts:
+    """What was found of one vendor; empty texts where nothing could be read."""
+
+    vendor: str
+    gpus: tuple[Gpu, ...]
+    architecture: str = ""
+    product_name: str = ""
+    #: ``major.minor`` of HIP or CUDA.
+    runtime_version: str = ""
+    driver_version: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def pci_address(text: str) -> str:
+    """A PCI address as ``dddd:bb:dd.f``; empty when the text is none.
+
+    Tools write the domain with eight digits (``00000000:1B:00.0``) or leave it out.
+    """
+    match = _PCI.fullmatch(text.strip())
+    if match is None:
+        return ""
+    numbers = [int(match[part] or "0", 16) for part in ("domain", "bus", "device", "function")]
+    return "{:04x}:{:02x}:{:02x}.{:x}".format(*numbers)
+
+
+def pci_from_location(domain: int, location: int) -> str:
+    """The PCI address of KFD's ``domain`` and ``location_id``; empty when there is none.
+
+    ``location_id`` is ``bus << 8 | device << 3 | function``; a partitioned GPU has the number of the
+    partition in bits 28-31 (Linux, ``kfd_topology.c``), which becomes a suffix ``/<n>``.
+    """
+    bus, device, function = location >> 8 & 0xFF, location >> 3 & 0x1F, location & 0x7
+    if domain < 0 or location <= 0 or not (bus or device or function):
+        return ""
+    partition = location >> 28 & 0xF
+    suffix = f"/{partition}" if partition else ""
+    return f"{domain:04x}:{bus:02x}:{device:02x}.{function:x}{suffix}"
+
+
+def with_identities(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
+    """The GPUs with their identities made complete and distinct.
+
+    Without an identity the UUID serves, then ``index:<n>``; two GPUs of one identity (partitions of a
+    device) get a suffix, because each of them can be leased alone.
+    """
+    result: list[Gpu] = []
+    taken: set[str] = set()
+    for gpu in gpus:
+        base = gpu.identity or gpu.uuid or f"index:{gpu.index}"
+        identity, count = base, 1
+        while identity in taken:
+            identity, count = f"{base}/{count}", count + 1
+        taken.add(identity)
+        result.append(replace(gpu, identity=identity))
+    return tuple(result)
+
+
+def product_text(text: str) -> str:
+    """A product name as printed by a tool or sysfs; empty for ``N/A``, ``[Unknown Error]``, bare numbers."""
+    text = " ".join(text.split())
+    return "" if _NOTHING.fullmatch(text) else text
+
+
+def major_minor(text: str) -> str:
+    """``major.minor`` from the start of a version text; empty when it does not start with one."""
+    match = re.match(r"\s*(\d{1,4}\.\d{1,4})(?!\d)", text, re.ASCII)
+    return match[1] if match else ""
+
+
+def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key by which ``node10`` comes after ``node2``."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    return tuple((0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts)
