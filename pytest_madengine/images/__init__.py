@@ -1,1 +1,1 @@
-"""images room."""
+"""Container images: Dockerfile lookup, names, builds, the engine client (contract section 8)."""
