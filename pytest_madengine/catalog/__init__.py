@@ -1,1 +1,1 @@
-"""catalog room."""
+"""The models of a MAD repository: schema, discovery, dynamic models, selectors, static checks."""

@@ -1,0 +1,215 @@
+"""The parent side of ``get_models_json.py``: an isolated child process with a time limit (section 6)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from pytest_madengine.catalog import dynamic_child
+from pytest_madengine.catalog.discovery import Source
+from pytest_madengine.errors import CatalogError
+from pytest_madengine.secrets import is_secret_name
+
+#: Variables that hold credentials although their names do not say so (contract 13.4, 18, 20).
+_CREDENTIAL_VARIABLES: Final = frozenset(
+    {
+        "PUBLIC_GITHUB_ROCM_KEY",
+        "NAS_NODES",
+        "MAD_AWS_S3",
+        "MAD_MINIO",
+        "MAD_DB_URL",
+        "MONGO_URI",
+        "AWS_ACCESS_KEY_ID",
+        "DOCKER_AUTH_CONFIG",
+    }
+)
+_URL_PASSWORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@")
+#: Bytes of the child's own output that are kept for an error message.
+_OUTPUT_KEPT: Final = 16 * 1024
+_OUTPUT_LINES: Final = 20
+_CHUNK: Final = 1 << 16
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without anything that is or may be a secret (contract 14.2)."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in _CREDENTIAL_VARIABLES and not is_secret_name(name) and not _URL_PASSWORD.search(value)
+    }
+    # Also programs the file starts must not leave byte code in the MAD root.
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class DynamicFile:
+    """One running ``get_models_json.py``: first :meth:`list_models`, then :meth:`update_models`.
+
+    Use it as a context manager: leaving it kills whatever the child has started.
+    """
+
+    def __init__(self, root: Path, source: Source, environ: Mapping[str, str], limit: float) -> None:
+        """Starts the child.
+
+        :param limit: seconds the child may take for each of listing and updating.
+        """
+        self.source = source
+        self._limit = limit
+        self._output: deque[bytes] = deque()
+        self._replies = bytearray()
+        request_read, self._requests = os.pipe()
+        self._reply, reply_write = os.pipe()
+        script = dynamic_child.__file__
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-B", "-u", script, str(request_read), str(reply_write)],
+                cwd=root,
+                env=child_environment(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(request_read, reply_write),
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(self._requests)
+            os.close(self._reply)
+            raise CatalogError(f"{source.path}: cannot be executed: {error.strerror}") from None
+        finally:
+            os.close(request_read)
+            os.close(reply_write)
+        self._closed = False
+        self._file = str((root / source.path).absolute())
+
+    def __enter__(self) -> DynamicFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def list_models(self) -> list[object]:
+        """The fields of all models as ``list_models()`` made them.
+
+        :raises CatalogError: any failure of the file, or the time limit.
+        """
+        # Packages beside the isolated interpreter's own stay importable, after them.
+        path = [entry for entry in sys.path if entry.startswith(os.sep)]
+        return self._ask({"file": self._file, "path": path})
+
+    def update_models(self, positions: Sequence[int]) -> list[object]:
+        """The fields of the models at these positions of the list after their ``update_model()``.
+
+        :raises CatalogError: any failure of the file, or the time limit.
+        """
+        return self._ask({"update": list(positions)})
+
+    def kill(self) -> None:
+        """Ends the child; whoever waits for its answer, in another thread, gets an error."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kills the child and its process group; may be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        self.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        os.close(self._requests)
+        os.close(self._reply)
+
+    def _ask(self, request: Mapping[str, Any]) -> list[object]:
+        with contextlib.suppress(BrokenPipeError):  # a child that is gone is reported by _receive
+            _write_all(self._requests, json.dumps(request).encode() + b"\n")
+        reply = self._receive(time.monotonic() + self._limit)
+        if "error" in reply:
+            raise self._error(reply["error"])
+        entries: list[object] = reply["entries"]
+        return entries
+
+    def _receive(self, deadline: float) -> dict[str, Any]:
+        """Waits for one line, meanwhile draining the output of the child."""
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._reply, selectors.EVENT_READ)
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while True:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self.close()
+                    raise self._too_late()
+                for key, _ in selector.select(left):
+                    chunk = os.read(key.fd, _CHUNK)
+                    if key.fd != self._reply:
+                        self._keep(chunk)
+                        if not chunk:
+                            selector.unregister(key.fileobj)
+                    elif not chunk:
+                        raise self._died()
+                    else:
+                        self._replies += chunk
+                        if chunk.endswith(b"\n"):
+                            line, self._replies = self._replies, bytearray()
+                            reply: dict[str, Any] = json.loads(line)
+                            return reply
+
+    def _keep(self, chunk: bytes) -> None:
+        self._output.append(chunk)
+        while len(self._output) > 1 and sum(map(len, self._output)) > _OUTPUT_KEPT + _CHUNK:
+            self._output.popleft()
+
+    def _tail(self) -> tuple[str, ...]:
+        """The last lines the child printed."""
+        text = b"".join(self._output)[-_OUTPUT_KEPT:].decode("utf-8", "replace")
+        return tuple(text.splitlines()[-_OUTPUT_LINES:])
+
+    def _drain(self) -> None:
+        """Reads what an ended child printed last."""
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        os.set_blocking(descriptor, False)
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(descriptor, _CHUNK):
+                self._keep(chunk)
+
+    def _error(self, error: Mapping[str, Any]) -> CatalogError:
+        self._drain()
+        place = self.source.path if error["line"] is None else f"{self.source.path}:{error['line']}"
+        tail = (*self._tail(), *error["traceback"])
+        return CatalogError(f"{place}: {error['text']}", log_tail=tail)
+
+    def _too_late(self) -> CatalogError:
+        directory = self.source.path.rpartition("/")[0]
+        message = f"get_models_json.py in {directory} did not finish within {self._limit:g} s"
+        return CatalogError(message, log_tail=self._tail())
+
+    def _died(self) -> CatalogError:
+        try:
+            status = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:  # it closed the pipe and lives on
+            self.kill()
+            status = self._process.wait()
+        self._drain()
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        return CatalogError(f"{self.source.path}: ended with {how} without an answer", log_tail=self._tail())
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

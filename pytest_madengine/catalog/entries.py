@@ -1,0 +1,281 @@
+"""From the entries of one file to :class:`Model` objects (contract sections 3 and 4)."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pytest_madengine.catalog.model import Model, Warned
+from pytest_madengine.catalog.schema import (
+    GPU_FIELDS,
+    KNOWN_FIELDS,
+    Entry,
+    Problem,
+    catalog_error,
+    entry_place,
+    validate,
+)
+from pytest_madengine.errors import CatalogError
+
+#: Characters no name and no tag may have: the reserved ones and control characters.
+_FORBIDDEN: Final = re.compile(r"[\\/:\x00-\x1f\x7f]")
+_COUNT: Final = re.compile(r"-1|[0-9]{1,9}")
+#: A path whose ``normpath`` is the path itself: saves most of the work in large files.
+_NORMAL: Final = re.compile(r"(?:[^./\x00][^/\x00]*/)*[^./\x00][^/\x00]*")
+_TEXT_FIELDS: Final = (
+    "args",
+    "training_precision",
+    "owner",
+    "url",
+    "cred",
+    "data",
+    "multiple_results",
+    "skip_gpu_arch",
+    "additional_docker_run_options",
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where entries come from."""
+
+    #: File relative to the MAD root.
+    source: str
+    #: ``<dir>`` of ``scripts/<dir>``; empty for the root file.
+    scope: str = ""
+    dynamic: bool = False
+    #: An image is given from outside (``MAD_CONTAINER_IMAGE``, ``--mad-use-image``): no Dockerfile needed.
+    image_given: bool = False
+    #: Before ``update_model()``: paths may be missing or wrong, they are not final.
+    provisional: bool = False
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The models of one file, and what looked wrong in it."""
+
+    models: tuple[Model, ...]
+    warnings: tuple[Warned, ...] = ()
+
+
+def parse_json(data: bytes, source: str) -> object:
+    """The JSON value of a file (UTF-8, a byte order mark is tolerated).
+
+    :raises CatalogError: naming file, line and column.
+    """
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise CatalogError(f"{source}: invalid JSON at {place}: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        raise CatalogError(f"{source}: not UTF-8 text at line {line}, column {column}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; extreme nesting
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise CatalogError(f"{source}: invalid JSON: {reason}") from None
+
+
+def build_models(entries: object, origin: Origin, *, positions: Sequence[int] | None = None) -> Parsed:
+    """Checks all entries of one file and makes models of them.
+
+    :param entries: the JSON value of the file: an array of objects.
+    :param positions: index of each entry in its file, when ``entries`` is only a part of it.
+    :raises CatalogError: a wrong type, a missing field, a reserved character, a duplicate, a path that
+        leaves the MAD root; one error names all of them.
+    """
+    checked = validate(entries, origin.source)
+    assert isinstance(entries, Sequence)  # what validate() accepts
+    builder = _Builder(origin)
+    indices = positions if positions is not None else range(len(checked))
+    for index, entry, raw in zip(indices, checked, entries, strict=True):
+        builder.add(index, entry, raw)
+    if builder.problems:
+        by_index = dict(zip(indices, entries, strict=True))
+        filled = [by_index.get(index) for index in range(max(by_index) + 1)]
+        raise catalog_error(origin.source, builder.problems, filled)
+    return Parsed(tuple(builder.models), builder.warnings())
+
+
+def model_from_manifest(entry: Mapping[str, Any], source: str) -> Model:
+    """The model of a ``built_models`` block (contract 9.2): full name, paths already rewritten.
+
+    :raises CatalogError: as for an entry of ``models.json``.
+    """
+    full_name = entry.get("name")
+    scope, _, short = full_name.rpartition("/") if isinstance(full_name, str) else ("", "", full_name)
+    parsed = build_models([{**entry, "name": short}], Origin(source, image_given=True))
+    model = parsed.models[0]
+    name = f"{scope}/{model.name}" if scope else model.name
+    return replace(model, name=name, scope=scope, raw=dict(entry))
+
+
+def rewrite(value: str, scope: str) -> str:
+    """A path of an entry relative to the MAD root: ``normpath("scripts/<dir>/" + value)``."""
+    path = f"scripts/{scope}/{value}" if scope else value
+    return path if _NORMAL.fullmatch(path) else posixpath.normpath(path)
+
+
+def text_of(value: str | float | bool) -> str:
+    """A value of ``env_vars`` as text: a text as it is, numbers and booleans as JSON writes them."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@dataclass
+class _Builder:
+    """Collects the models, problems and unknown fields of one file."""
+
+    origin: Origin
+    models: list[Model] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    _seen: dict[str, int] = field(default_factory=dict)
+    #: Unknown field -> place of its first entry and number of entries that have it.
+    _unknown: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def add(self, index: int, entry: Entry, raw: Mapping[str, Any]) -> None:
+        before = len(self.problems)
+        if not entry.keys() <= KNOWN_FIELDS:
+            self._note_unknown(index, entry)
+        name = self._name(index, entry)
+        scripts = self._path(index, "scripts", entry.get("scripts", ""), self.origin.scope)
+        dockerfile = self._path(index, "dockerfile", entry.get("dockerfile", ""), self.origin.scope)
+        context = entry.get("dockercontext", "")
+        values: dict[str, Any] = {
+            "name": name,
+            "scripts": scripts,
+            "dockerfile": dockerfile,
+            "dockercontext": context and self._path(index, "dockercontext", context, ""),
+            "n_gpus": self._gpus(index, entry),
+            "tags": self._tags(index, entry),
+        }
+        for key in _TEXT_FIELDS:
+            if key in entry:
+                values[key] = entry[key]
+        self._rare(index, entry, values)
+        self._require(index, entry, values)
+        if len(self.problems) == before:
+            values["raw"] = self._raw(raw, values)
+            self.models.append(self._model(index, values))
+
+    def _model(self, index: int, values: dict[str, Any]) -> Model:
+        origin = self.origin
+        return Model(index=index, source=origin.source, scope=origin.scope, dynamic=origin.dynamic, **values)
+
+    def _raw(self, raw: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self.origin.scope:
+            return raw
+        paths = {key: values[key] for key in ("dockerfile", "scripts") if key in raw}
+        return {**raw, "name": values["name"], **paths}
+
+    def _problem(self, index: int, name: str, text: str) -> None:
+        self.problems.append(Problem(index, f"field {name!r}: {text}"))
+
+    def _name(self, index: int, entry: Entry) -> str:
+        name = entry.get("name", "")
+        if not name:
+            self._problem(index, "name", "is missing or empty")
+            return ""
+        if _FORBIDDEN.search(name):
+            self._problem(index, "name", r"must not contain '\', '/', ':' or control characters")
+        first = self._seen.setdefault(name, index)
+        if first != index:
+            self._problem(index, "name", f"duplicate, entry {first + 1} has the same name")
+        return f"{self.origin.scope}/{name}" if self.origin.scope else name
+
+    def _path(self, index: int, name: str, value: str, scope: str) -> str:
+        if not value:
+            return ""
+        path = rewrite(value, scope)
+        if "\0" in path:
+            self._problem(index, name, "contains a NUL character")
+        elif path[0] in "./" and (path == ".." or path.startswith(("../", "/"))):
+            if self.origin.provisional:
+                return value
+            self._problem(index, name, f"the path {value!r} leaves the MAD root")
+        return path
+
+    def _gpus(self, index: int, entry: Entry) -> int:
+        count: int | None = None
+        for name in GPU_FIELDS:
+            if name in entry:
+                text = str(entry[name]).strip()
+                if not _COUNT.fullmatch(text):
+                    self._problem(
+                        index, name, f"should be -1 (all GPUs), 0 (none) or a count, not {text[:40]!r}"
+                    )
+                elif count is None:
+                    count = int(text)
+        return 1 if count is None else count
+
+    def _tags(self, index: int, entry: Entry) -> tuple[str, ...]:
+        given = entry.get("tags", ())
+        texts = given.split(",") if isinstance(given, str) else given
+        tags = tuple(dict.fromkeys([stripped for text in texts if (stripped := text.strip())]))
+        joined = "".join(tags)
+        if _FORBIDDEN.search(joined):
+            bad = next(tag for tag in tags if _FORBIDDEN.search(tag))
+            reason = r"must not contain '\', '/', ':' or control characters"
+            self._problem(index, "tags", f"tag {bad!r} {reason}")
+        return tags
+
+    def _rare(self, index: int, entry: Entry, values: dict[str, Any]) -> None:
+        """Fields that most entries do not have."""
+        for name in ("timeout", "distributed", "slurm", "log_error_pattern_scan"):
+            if name in entry:
+                values[name] = entry[name]
+        for name in ("log_error_patterns", "log_error_benign_patterns"):
+            if name in entry:
+                values[name] = tuple(entry[name])  # type: ignore[literal-required]
+        if entry.get("is_deprecated") or entry.get("deprecated"):
+            values["deprecated"] = True
+        if entry.get("env_vars"):
+            variables = entry["env_vars"]
+            for name in variables:
+                if not name or "=" in name or "\0" in name:
+                    self._problem(index, "env_vars", f"{name!r} is no name of an environment variable")
+            values["env_vars"] = {name: text_of(value) for name, value in variables.items()}
+
+    def _require(self, index: int, entry: Entry, values: Mapping[str, Any]) -> None:
+        if self.origin.provisional:
+            return
+        if not values["scripts"]:
+            self._problem(index, "scripts", "is missing or empty")
+        if not values["dockerfile"] and not self.origin.image_given:
+            image = str(entry.get("env_vars", {}).get("DOCKER_IMAGE_NAME", ""))
+            if not image or (image.startswith("<") and image.endswith(">")):
+                reason = "is missing or empty, and env_vars.DOCKER_IMAGE_NAME names no image"
+                self._problem(index, "dockerfile", reason)
+
+    def _note_unknown(self, index: int, entry: Entry) -> None:
+        for name in entry.keys() - KNOWN_FIELDS:
+            place, count = self._unknown.get(name) or (entry_place(index, entry.get("name")), 0)
+            self._unknown[name] = (place, count + 1)
+
+    def warnings(self) -> tuple[Warned, ...]:
+        """One warning per unknown field of the file, not one per entry."""
+        found = []
+        for name, (place, count) in sorted(self._unknown.items()):
+            like = _similar_field(name)
+            # A subclass of CustomModel may declare fields for its own use.
+            if self.origin.dynamic and not like:
+                continue
+            more = f" and {count - 1} more" if count > 1 else ""
+            text = f"{self.origin.source}: {place}{more}: unknown field {name!r} has no effect"
+            found.append(Warned(f"{text}; did you mean {like!r}?" if like else text, self.origin.source))
+        return tuple(found)
+
+
+def _similar_field(name: str) -> str:
+    """The known field a user may have meant: ``env`` is ``env_vars``."""
+    lower = name.lower()
+    candidates = sorted(KNOWN_FIELDS)
+    if close := difflib.get_close_matches(lower, candidates, n=1, cutoff=0.7):
+        return close[0]
+    starting = [known for known in candidates if len(lower) >= 3 and known.startswith(lower)]
+    return starting[0] if len(starting) == 1 else ""

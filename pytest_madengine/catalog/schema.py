@@ -1,0 +1,171 @@
+"""Types of the entries of one file, checked by pydantic all at once (contract section 3).
+
+Importing this module imports pydantic: it is itself imported only when a file of models is read.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, NamedTuple
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+# pydantic refuses typing.TypedDict before Python 3.12; typing_extensions comes with pydantic.
+from typing_extensions import TypedDict
+
+from pytest_madengine.errors import CatalogError
+
+_Scalar = str | int | float | bool
+_Seconds = Annotated[int, Field(ge=-1)]
+
+
+class Entry(TypedDict, total=False):
+    """One entry as JSON has it.  No key is required here: what is missing is found by ``entries``."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+
+    name: str
+    dockerfile: str
+    scripts: str
+    n_gpus: int | str
+    gpus_per_node: int | str
+    gpu_count: int | str
+    num_gpus: int | str
+    ngpus: int | str
+    args: str
+    tags: list[str] | str
+    training_precision: str
+    owner: str
+    url: str
+    cred: str
+    data: str
+    dockercontext: str
+    timeout: _Seconds
+    multiple_results: str
+    skip_gpu_arch: str
+    additional_docker_run_options: str
+    is_deprecated: bool
+    deprecated: bool
+    env_vars: dict[str, _Scalar]
+    distributed: dict[str, Any]
+    slurm: dict[str, Any]
+    log_error_pattern_scan: bool
+    log_error_patterns: list[str]
+    log_error_benign_patterns: list[str]
+
+
+#: Every field the plugin knows; others are kept and warned about.
+KNOWN_FIELDS: Final = frozenset(Entry.__annotations__)
+#: Names of the GPU count, the first one present wins (contract section 3).
+GPU_FIELDS: Final = ("gpus_per_node", "gpu_count", "n_gpus", "num_gpus", "ngpus")
+
+_ADAPTER: Final = TypeAdapter(list[Entry])
+_COUNT: Final = "-1 (all GPUs), 0 (none) or a count"
+_TEXTS: Final = "a list of texts"
+_EXPECTED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(GPU_FIELDS, _COUNT),
+    **dict.fromkeys(("is_deprecated", "deprecated", "log_error_pattern_scan"), "true or false"),
+    **dict.fromkeys(("distributed", "slurm"), "an object"),
+    **dict.fromkeys(("log_error_patterns", "log_error_benign_patterns"), _TEXTS),
+    "tags": "a list of texts or one comma separated text",
+    "timeout": "a whole number of seconds, -1 or more",
+    "env_vars": "an object of texts, numbers or booleans",
+}
+#: Problems listed with an error; a file with ten thousand wrong entries has one error all the same.
+_SHOWN: Final = 20
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with one entry."""
+
+    #: Position in the file, from 0; ``None`` for the file as a whole.
+    position: int | None
+    text: str
+
+
+def validate(entries: object, source: str) -> list[Entry]:
+    """The entries of one file with checked types; given objects are not changed.
+
+    :param entries: the JSON value of the file.
+    :param source: the file relative to the MAD root, for the message.
+    :raises CatalogError: naming file, entry and field of the first problem; the others follow in
+        ``log_tail``.
+    """
+    try:
+        return _ADAPTER.validate_python(entries, strict=True)
+    except ValidationError as error:
+        problems = _problems(error)
+    raise catalog_error(source, problems, entries)
+
+
+def catalog_error(source: str, problems: Iterable[Problem], entries: object) -> CatalogError:
+    """One error for all problems of a file: ``<source>: entry 3 ('model3'): <text>``.
+
+    Entries are counted from 1, as people count them.
+    """
+    found = list(problems)
+    lines = [f"{source}: {_place(problem.position, entries)}{problem.text}" for problem in found[:_SHOWN]]
+    if len(found) == 1:
+        return CatalogError(lines[0])
+    rest = len(found) - _SHOWN
+    tail = [*lines[1:], *([f"... and {rest} more"] if rest > 0 else [])]
+    return CatalogError(f"{lines[0]} (and {len(found) - 1} more in this file)", log_tail=tuple(tail))
+
+
+def entry_place(index: int, name: object) -> str:
+    """``entry 3 ('model3')``: how an entry is called in messages."""
+    if not isinstance(name, str) or not name:
+        return f"entry {index + 1}"
+    return f"entry {index + 1} ({_short(name)})"
+
+
+def _place(index: int | None, entries: object) -> str:
+    if index is None:
+        return ""
+    entry = entries[index] if isinstance(entries, Sequence) else None
+    return f"{entry_place(index, entry.get('name') if isinstance(entry, Mapping) else None)}: "
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    """One problem per field: the branches of a union are several errors for pydantic."""
+    details = error.errors(include_url=False, include_context=False)
+    groups = itertools.groupby(details, key=lambda detail: tuple(detail["loc"][:2]))
+    found = []
+    for place, group in groups:
+        # The deepest error knows the value that is wrong, e.g. the one number in a list of tags.
+        deepest = max(group, key=lambda detail: len(detail["loc"]))
+        loc, kind, value = deepest["loc"], deepest["type"], deepest["input"]
+        if not place:
+            found.append(Problem(None, f"should be a JSON array of entries, not {_describe(value)}"))
+        elif len(place) == 1:
+            found.append(Problem(int(place[0]), f"should be an object, not {_describe(value)}"))
+        else:
+            found.append(Problem(int(place[0]), _field_text(str(place[1]), loc[2:], kind, value)))
+    return found
+
+
+def _field_text(field: str, inner: tuple[int | str, ...], kind: str, value: object) -> str:
+    if kind == "string_unicode":
+        return f"field {field!r}: is not valid Unicode text"
+    where = f"value of {inner[0]!r} " if field == "env_vars" and inner else ""
+    expected = "a text, number or boolean" if where else _EXPECTED.get(field, "a text")
+    return f"field {field!r}: {where}should be {expected}, not {_describe(value)}"
+
+
+def _describe(value: object) -> str:
+    """A wrong value for a message; content of lists and objects is never shown."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return _short(value)
+    if isinstance(value, str):
+        return f"the text {_short(value)}"
+    return "a list" if isinstance(value, list | tuple) else "an object"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
