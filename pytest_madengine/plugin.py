@@ -1,1 +1,70 @@
-"""pytest hooks of pytest-madengine (entry point ``pytest11``)."""
+"""pytest hooks of pytest-madengine (entry point ``pytest11``).
+
+Imported by every pytest run of the environment, so it imports nothing but pytest and the option table.
+All work is done by the objects that :func:`pytest_configure` registers when the plugin is active.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_madengine import newhooks, options
+from pytest_madengine.fixtures import (
+    mad_artifacts,
+    mad_context,
+    mad_credentials,
+    mad_data,
+    mad_gpus,
+    mad_image,
+    mad_model,
+    mad_run,
+)
+
+__all__ = [
+    "mad_artifacts",
+    "mad_context",
+    "mad_credentials",
+    "mad_data",
+    "mad_gpus",
+    "mad_image",
+    "mad_model",
+    "mad_run",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Registers the options of the group ``mad`` and their ini twins."""
+    options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Registers the ``pytest_mad_*`` hooks."""
+    pluginmanager.add_hookspecs(newhooks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """``--mad-list-tags``: prints and stops."""
+    if not options.raw_flag(config, "list-tags"):
+        return None
+    from pytest_madengine.activation import print_tags
+
+    return print_tags(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the working plugins, if a ``--mad-*`` option, ini ``mad`` or a models.json asks for them."""
+    from pytest_madengine.items import names_model_file
+
+    if not (
+        options.is_given(config)
+        or config.getini("mad")
+        or any(names_model_file(argument) for argument in config.args)
+        or hasattr(config, "workerinput")
+        and "mad" in config.workerinput
+    ):
+        return
+    from pytest_madengine.activation import activate
+
+    activate(config)

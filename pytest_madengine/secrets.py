@@ -17,6 +17,10 @@ MIN_LENGTH: Final = 4
 SECRET_NAME: Final = re.compile(r"(?i)token|secret|passw|api_?key|credential|private_key")
 #: Password part of a URL (contract 14.2).
 _URL_PASSWORD: Final = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:)[^/\s@]+(?=@)")
+#: The same for streams: it starts with a literal, which keeps the search fast, and its length has a limit.
+_STREAM_PASSWORD: Final = re.compile(rb"(?P<head>://[^/\s:@]{0,256}:)[^/\s@]{1,768}(?=@)")
+_URL_END: Final = re.compile(rb"[/\s@]")
+_URL_LENGTH: Final = 1028
 
 
 def is_secret_name(name: str) -> bool:
@@ -67,6 +71,7 @@ class Redactor:
         self._forms: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
         self._bytes_forms: tuple[bytes, ...] = ()
+        self._bytes_pattern: re.Pattern[bytes] | None = None
         self.add(*values)
 
     def add(self, *values: str | Secret) -> None:
@@ -80,7 +85,10 @@ class Redactor:
         if len(self._forms) != before:
             ordered = sorted(self._forms, key=lambda form: (-len(form), form))
             self._pattern = re.compile("|".join(map(re.escape, ordered)))
-            self._bytes_forms = tuple(form.encode("utf-8", "surrogateescape") for form in ordered)
+            encoded = {form.encode("utf-8", "surrogateescape") for form in ordered}
+            forms = sorted(encoded, key=lambda form: (-len(form), form))
+            self._bytes_pattern = re.compile(b"|".join(map(re.escape, forms)))
+            self._bytes_forms = tuple(forms)
 
     @property
     def longest(self) -> int:
@@ -99,6 +107,50 @@ class Redactor:
             if form in data:
                 data = data.replace(form, MASK.encode())
         return data
+
+    def stream(self, data: bytes) -> tuple[bytes, bytes]:
+        """Redacts the start of a stream: (what no later byte can change, redacted; the undecided rest).
+
+        Put the rest in front of the next chunk; at the end of the stream redact it with :meth:`end`.  How
+        the stream is cut into chunks makes no difference.
+        """
+        forms, pattern = self._bytes_forms, self._bytes_pattern
+        limit = len(data) - max(self.longest - 1, 0)
+        if limit > 0:
+            limit = _before_open_url(data, limit)
+        if limit <= 0:
+            return b"", data
+        if pattern is None or not any(form in data for form in forms):
+            return _without_passwords(data[:limit]), data[limit:]
+        pieces, position = [], 0
+        for match in pattern.finditer(data):
+            if match.start() >= limit:
+                break
+            pieces += [data[position : match.start()], MASK.encode()]
+            position = match.end()
+        pieces.append(data[position:limit])
+        return _without_passwords(b"".join(pieces)), data[max(position, limit) :]
+
+    def end(self, data: bytes) -> bytes:
+        """Redacts the rest that :meth:`stream` left at the end of a stream."""
+        if self._bytes_pattern is not None:
+            data = self._bytes_pattern.sub(MASK.encode(), data)
+        return _without_passwords(data)
+
+
+def _without_passwords(data: bytes) -> bytes:
+    return _STREAM_PASSWORD.sub(rb"\g<head>" + MASK.encode(), data) if b"://" in data else data
+
+
+def _before_open_url(data: bytes, limit: int) -> int:
+    """The limit, moved in front of a URL whose password could go on beyond it."""
+    start = data.rfind(b"://", max(limit - _URL_LENGTH, 0), limit)
+    if start >= 0 and _URL_END.search(data, start + 3, limit) is None:
+        return start
+    for tail in (b":", b":/"):
+        if data.endswith(tail, 0, limit):
+            return limit - len(tail)
+    return limit
 
 
 def _forms(value: str) -> set[str]:

@@ -1,0 +1,261 @@
+"""Turning the plugin on: where the MAD root is, which models are selected, which plugins work.
+
+Everything that is wrong with options, selectors or context is found here, before anything runs, and is a
+``pytest.UsageError`` (exit status 4).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from pytest_madengine import options
+from pytest_madengine.catalog.model import Selected, Warned
+from pytest_madengine.errors import ConfigError, MadError
+from pytest_madengine.items import Markers, markers_key, names_model_file, session_key
+from pytest_madengine.session import MadSession, from_controller
+
+
+class MadWarning(pytest.PytestWarning):
+    """Something in the MAD repository looks wrong but does not stop a run."""
+
+
+def activate(config: pytest.Config) -> None:
+    """Makes the session of this process and registers the plugins that do the work.
+
+    :raises pytest.UsageError: options, selectors, context or repository files are wrong.
+    """
+    try:
+        session = _make_session(config)
+    except MadError as error:
+        raise _usage_error(error) from None
+    config.stash[session_key] = session
+    config.stash[markers_key] = Markers(register_markers(config, session))
+    _add_arguments(config, session)
+    from pytest_madengine.running import RunningPlugin
+
+    config.pluginmanager.register(RunningPlugin(config, session), "madengine-running")
+    if not session.worker:
+        from pytest_madengine.controller import Controller
+
+        Controller.register(config, session)
+    config.add_cleanup(session.close)
+
+
+def _usage_error(error: MadError) -> pytest.UsageError:
+    return pytest.UsageError(f"{error.message}\n{error.hint}" if error.hint else error.message)
+
+
+def _make_session(config: pytest.Config) -> MadSession:
+    environ = dict(os.environ)
+    payload = getattr(config, "workerinput", {}).get("mad")
+    plan_only = options.raw_flag(config, "plan")
+    if payload is not None:
+        run_id, root, facts, selected = from_controller(payload)
+        settings = options.resolve(config, root, environ)
+        session = MadSession(settings, selected, run_id, worker=True, facts=facts)
+    else:
+        root = find_root(config, environ)
+        settings = options.resolve(config, root, environ)
+        selected, warned = select(config, root, environ, settings.no_dynamic)
+        session = MadSession(settings, selected, plan_only=plan_only, warnings=list(warned))
+        _check(session)
+    if plan_only:
+        # Plans are printed in order by one process.
+        config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
+    return session
+
+
+def _check(session: MadSession) -> None:
+    """Finds errors of context and output files before anything runs."""
+    from pytest_madengine.plan.gpus import parse_gpu_list
+    from pytest_madengine.reports.perfcsv import PerfCsv
+
+    if not session.selected:
+        return
+    context = session.context
+    session.warnings += [Warned(text) for text in (*context.warnings, *session.host_facts.warnings)]
+    if context.get("docker_gpus"):
+        parse_gpu_list(str(context.get("docker_gpus")))
+    if not session.plan_only:
+        PerfCsv(session.settings.output, session.settings.perf_csv_schema).check()
+
+
+def find_root(config: pytest.Config, environ: Mapping[str, str]) -> Path:
+    """The MAD root: an explicit models.json argument, ``--mad-root``, ``MODEL_DIR``, else the rootdir or
+    working directory that has a ``models.json``.
+
+    :raises ConfigError: there is none.
+    """
+    raw, source = options.raw_value(config, "root", environ)
+    here = config.invocation_params.dir
+    if raw is not None:
+        base = config.rootpath if source == "ini" else here
+        return _existing_root((base / Path(str(raw)).expanduser()).resolve())
+    for argument in config.args:
+        if names_model_file(argument):
+            path = (here / argument.partition("::")[0]).resolve()
+            return _existing_root(root_of_file(path))
+    if environ.get("MODEL_DIR"):
+        return _existing_root((here / environ["MODEL_DIR"]).resolve())
+    for candidate in (here, config.rootpath):
+        if (candidate / "models.json").is_file():
+            return candidate.resolve()
+    raise ConfigError(
+        f"models.json file not found. Looked in {here}"
+        + (f" and {config.rootpath}" if config.rootpath != here else ""),
+        hint="run pytest in a MAD repository or give --mad-root DIR",
+    )
+
+
+def root_of_file(path: Path) -> Path:
+    """The MAD root that a models.json or get_models_json.py belongs to."""
+    if path.parent.parent.name == "scripts" and (path.parent.parent.parent / "models.json").is_file():
+        return path.parent.parent.parent
+    return path.parent
+
+
+def _existing_root(root: Path) -> Path:
+    if not root.is_dir():
+        raise ConfigError(f"MAD root {root} is not a directory")
+    if not (root / "models.json").is_file():
+        raise ConfigError(f"models.json file not found. Looked in {root}")
+    return root
+
+
+def select(
+    config: pytest.Config, root: Path, environ: Mapping[str, str], no_dynamic: bool
+) -> tuple[tuple[Selected, ...], tuple[Warned, ...]]:
+    """The models this run is about.
+
+    ``--mad-tags`` wins; else the models of the files named on the command line; else, with ``-m`` or
+    ``-k``, all models, of which pytest then selects; else none.
+
+    :raises MadError: a selector or a repository file is wrong.
+    """
+    from pytest_madengine.catalog.service import list_models, select_models
+
+    tags, _ = options.raw_value(config, "tags", environ)
+    if tags:
+        chosen = select_models(root, tags, no_dynamic=no_dynamic, environ=environ)
+        return chosen.items, (*chosen.warnings, *_static_checks(root, chosen.items))
+    named = [argument for argument in config.args if names_model_file(argument)]
+    if named:
+        return _select_named(config, root, environ, no_dynamic, named)
+    if config.getoption("markexpr", "") or config.getoption("keyword", ""):
+        catalog = list_models(root, no_dynamic=no_dynamic, environ=environ)
+        items = tuple(Selected(model) for model in catalog.models)
+        return items, (*catalog.warnings, *_static_checks(root, items))
+    return (), ()
+
+
+def _static_checks(root: Path, items: tuple[Selected, ...]) -> tuple[Warned, ...]:
+    from pytest_madengine.catalog.checks import check_models
+
+    return check_models(root, [item.model for item in items])
+
+
+def _select_named(
+    config: pytest.Config, root: Path, environ: Mapping[str, str], no_dynamic: bool, named: list[str]
+) -> tuple[tuple[Selected, ...], tuple[Warned, ...]]:
+    from pytest_madengine.catalog.ids import parse_item_name
+    from pytest_madengine.catalog.service import list_models, select_models
+
+    here = config.invocation_params.dir
+    items: dict[str, Selected] = {}
+    warned: list[Warned] = []
+    for argument in named:
+        path_text, _, node = argument.partition("::")
+        path = (here / path_text).resolve()
+        if not path.is_file():
+            raise ConfigError(f"file or directory not found: {path_text}")
+        if root_of_file(path) != root:
+            raise ConfigError(f"{path_text} does not belong to the MAD root {root}; run them separately")
+        source = path.relative_to(root).as_posix()
+        catalog = list_models(root, no_dynamic=no_dynamic, environ=environ, files={source})
+        if not node:
+            found = tuple(Selected(model) for model in catalog.models)
+            warned += catalog.warnings
+        else:
+            name, bracket = parse_item_name(node)
+            if name not in {model.name for model in catalog.models}:
+                raise ConfigError(_no_such_item(argument, name, [m.name for m in catalog.models]))
+            selector = _selector(name, bracket, root)
+            selection = select_models(root, [selector], no_dynamic=no_dynamic, environ=environ)
+            found = selection.items
+        for selected in found:
+            items.setdefault(f"{selected.model.name}[{selected.params_id}]", selected)
+    selected_items = tuple(items.values())
+    return selected_items, (*warned, *_static_checks(root, selected_items))
+
+
+def _selector(name: str, bracket: str, root: Path) -> str:
+    """The selector of a node id: ``dummy2[a=1]`` -> ``/dummy2:a=1``; a Dockerfile base is dropped."""
+    pieces = bracket.split(":") if bracket else []
+    if pieces and any((root / "docker").glob("*")) and "=" not in pieces[0] and "." in pieces[0]:
+        pieces = pieces[1:]
+    # A leading slash keeps a root model from being read as a directory (contract section 5).
+    full = name if "/" in name else f"/{name}"
+    return ":".join([full, *pieces])
+
+
+def _no_such_item(argument: str, name: str, names: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, names, n=5)
+    return f"not found: {argument}" + (f" (did you mean {', '.join(close)}?)" if close else "")
+
+
+def register_markers(config: pytest.Config, session: MadSession) -> dict[str, str]:
+    """Registers every tag of the selected models once, so that ``--strict-markers`` accepts them.
+
+    :return: the marker name of each tag; one that no expression could hold is repaired.
+    """
+    names: dict[str, str] = {}
+    for selected in session.selected:
+        for tag in selected.model.tags:
+            # pytest.mark refuses names that start with an underscore; -k still finds such a tag.
+            if tag not in names and not tag.startswith("_"):
+                names[tag] = "".join(char if char not in " (),'\"" else "_" for char in tag)
+                config.addinivalue_line("markers", f"{names[tag]}: tag of MAD models")
+    return names
+
+
+def _add_arguments(config: pytest.Config, session: MadSession) -> None:
+    """Lets pytest collect exactly the files that hold selected models.
+
+    Without a path argument nothing else is collected and no tree is walked.
+    """
+    if any(names_model_file(argument) for argument in config.args):
+        return
+    files = dict.fromkeys(selected.model.source for selected in session.selected)
+    arguments = [str(session.settings.root / name) for name in files]
+    if not arguments:
+        return
+    tags, _ = options.raw_value(config, "tags", session.settings.environ)
+    given = config.args_source is pytest.Config.ArgsSource.ARGS
+    keep_walking = given or not tags
+    config.args = [*config.args, *arguments] if keep_walking else arguments
+
+
+def print_tags(config: pytest.Config) -> int:
+    """``--mad-list-tags``: every tag with the number of its models and their names."""
+    from pytest_madengine.catalog.service import list_models, list_tags
+
+    environ = dict(os.environ)
+    try:
+        root = find_root(config, environ)
+        no_dynamic = options.raw_flag(config, "no-dynamic")
+        catalog = list_models(root, no_dynamic=no_dynamic, environ=environ)
+    except MadError as error:
+        raise _usage_error(error) from None
+    tags = list_tags(catalog)
+    width = max((len(tag) for tag in tags), default=0)
+    for tag in sorted(tags):
+        sys.stdout.write(f"{tag:<{width}}  {len(tags[tag]):>5}  {', '.join(tags[tag])}\n")
+    sys.stdout.write(f"{len(tags)} tags, {len(catalog.models)} models\n")
+    return 0

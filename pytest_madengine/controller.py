@@ -1,0 +1,187 @@
+"""The controlling process: collects records, feeds the sinks, accounts for every selected item."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_madengine.files import utc_now
+from pytest_madengine.items import MODEL_FILES
+from pytest_madengine.results.record import Outcome, RunRecord
+from pytest_madengine.running import records_on
+
+if TYPE_CHECKING:
+    from pytest_madengine.recording import Journal
+    from pytest_madengine.session import MadSession
+
+controller_key = pytest.StashKey["Controller"]()
+
+
+class Controller:
+    """Hooks of the process that writes results.  One record per item, whatever happens to workers."""
+
+    def __init__(self, config: pytest.Config, session: MadSession) -> None:
+        from pytest_madengine.recording import Journal
+
+        self.config = config
+        self.session = session
+        self.journal: Journal = Journal(session.directory / "journal.jsonl")
+        #: Records in the order in which they arrived, by node id.
+        self.records: dict[str, list[RunRecord]] = {}
+        #: Node ids of selected model items that have no record yet, in collection order.
+        self.expected: dict[str, None] = {}
+        self.running: dict[str, float] = {}
+        self.sink_errors: list[str] = []
+        self.stop_reason = ""
+
+    @classmethod
+    def register(cls, config: pytest.Config, session: MadSession) -> None:
+        """Registers the controller, the sinks and the views."""
+        from pytest_madengine.html import HtmlColumns
+        from pytest_madengine.sinks import FileSinks
+        from pytest_madengine.terminal import TerminalView
+
+        controller = cls(config, session)
+        config.stash[controller_key] = controller
+        manager = config.pluginmanager
+        manager.register(controller, "madengine-controller")
+        manager.register(TerminalView(config, session, controller), "madengine-terminal")
+        if session.plan_only or not session.selected:
+            return
+        manager.register(FileSinks(session), "madengine-files")
+        if manager.hasplugin("html"):
+            manager.register(HtmlColumns(session, controller), "madengine-html")
+        restore = _terminate_as_interrupt()
+        config.add_cleanup(restore)
+
+    # ---- start --------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Makes the session directory before any worker starts."""
+        if self.session.selected and not self.session.plan_only:
+            self.session.make_directory()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Gives an xdist worker this session's run id, facts and selection."""
+        node.workerinput["mad"] = self.session.to_worker()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Notes the items that must end with a record (after ``-k``, ``-m``, ``--lf``)."""
+        self._expect([item.nodeid for item in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        """The same under xdist, where only workers collect."""
+        self._expect(list(ids))
+
+    def _expect(self, nodeids: list[str]) -> None:
+        for nodeid in nodeids:
+            if nodeid.partition("::")[0].rpartition("/")[2] in MODEL_FILES and nodeid not in self.records:
+                self.expected[nodeid] = None
+
+    # ---- results ------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Takes the record off the teardown report; a worker that died left only the journal."""
+        if report.when == "teardown":
+            records = records_on(report)
+            if records:
+                self.accept(report.nodeid, records)
+        elif report.when not in ("setup", "call") and report.nodeid in self.expected:
+            self.accept(report.nodeid, [self._lost(report.nodeid, f"worker crashed: {report.longrepr}")])
+
+    def accept(self, nodeid: str, records: list[RunRecord]) -> None:
+        """Takes the records of an item, once, and hands them to every sink."""
+        if nodeid in self.records:
+            return
+        self.records[nodeid] = records
+        self.expected.pop(nodeid, None)
+        for record in records:
+            self._emit(record)
+
+    def _emit(self, record: RunRecord) -> None:
+        try:
+            self.config.hook.pytest_mad_result(config=self.config, record=record)
+        except Exception as error:  # noqa: BLE001 - a user's sink may raise anything; recorded as an error
+            self.note_sink_error(error, f"record of {record.item_id}")
+
+    def note_sink_error(self, error: Exception, what: str) -> None:
+        """A sink failed: shown at the end, and the session is not a success."""
+        text = self.session.redactor.text(" ".join(str(error).split()))
+        self.sink_errors.append(f"{what}: {text or type(error).__name__}")
+
+    def _lost(self, nodeid: str, reason: str, outcome: Outcome = Outcome.FAILURE) -> RunRecord:
+        """A record for an item whose process could not make one."""
+        for entry in self.journal.entries():
+            if entry.get("event") == "finish" and entry.get("nodeid") == nodeid:
+                return RunRecord.from_dict(entry["record"])
+        from pytest_madengine.itemrun import ItemRun
+
+        name = nodeid.partition("::")[2]
+        spec = self._specs().get(name)
+        if spec is None:
+            return RunRecord(self.session.run_id, name, name, outcome, reason, started=utc_now())
+        run = ItemRun(self.session, spec, nodeid)
+        run.decide(outcome, reason, "run")
+        return run.record()
+
+    def _specs(self) -> dict[str, Any]:
+        return {spec.name: spec for specs in self.session.items_by_file.values() for spec in specs}
+
+    # ---- end ----------------------------------------------------------------------------------------
+
+    @pytest.hookimpl
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Ctrl-C, SIGTERM or ``pytest.exit``."""
+        self.stop_reason = "the session was interrupted"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Accounts for items without a record, then lets the sinks finish."""
+        if self.session.plan_only or not self.session.selected:
+            return
+        started = {entry.get("nodeid") for entry in self.journal.entries() if entry.get("event") == "start"}
+        why = self.stop_reason or str(session.shouldstop or session.shouldfail or "the session ended early")
+        for nodeid in list(self.expected):
+            if session.config.option.collectonly:
+                break
+            if nodeid in started:
+                self.accept(nodeid, [self._lost(nodeid, "interrupted")])
+            else:
+                self.accept(nodeid, [self._lost(nodeid, f"not run: {why}", Outcome.SKIPPED)])
+        everything = [record for records in self.records.values() for record in records]
+        if everything:
+            try:
+                self.config.hook.pytest_mad_finish(config=self.config, records=everything)
+            except Exception as error:  # noqa: BLE001 - as above
+                self.note_sink_error(error, "end of the session")
+        if self.sink_errors and session.exitstatus in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _terminate_as_interrupt() -> Callable[[], None]:
+    """SIGTERM ends a session like Ctrl-C: containers stop, rows are written; returns the undo."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt("terminated by SIGTERM")
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+
+    def restore() -> None:
+        signal.signal(signal.SIGTERM, previous)
+
+    return restore

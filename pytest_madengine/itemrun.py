@@ -1,0 +1,266 @@
+"""One item on its way: what its phases produced, and the record made of it at the end.
+
+The fixtures and ``mad_run`` drive an :class:`ItemRun` through the same steps; whatever happens on the way,
+:meth:`ItemRun.record` gives exactly one record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_madengine.errors import CredentialError, MadError, PlanError, RunError
+from pytest_madengine.files import utc_now
+from pytest_madengine.plan.runplan import DataMount, Image, Lease, RunPlan
+from pytest_madengine.results.record import Outcome, RunRecord
+from pytest_madengine.session import ItemSpec, MadSession
+
+if TYPE_CHECKING:
+    from pytest_madengine.results.outcome import Verdict
+    from pytest_madengine.results.result import RunResult
+    from pytest_madengine.scheduling.leases import HeldLease
+
+#: Lines of the log shown in a failing test.
+SHOWN_LINES = 8
+
+
+@dataclass
+class ItemRun:
+    """State of one item; every step stores what it made."""
+
+    session: MadSession
+    spec: ItemSpec
+    item_id: str
+    phase: str = "setup"
+    started: str = field(default_factory=utc_now)
+    durations: dict[str, float] = field(default_factory=dict)
+    image: Image | None = None
+    data: tuple[DataMount, ...] = ()
+    lease: Lease = field(default_factory=Lease)
+    lease_times: dict[str, str] = field(default_factory=dict)
+    plan: RunPlan | None = None
+    result: RunResult | None = None
+    verdict: Verdict | None = None
+    credentials: Mapping[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    #: Called with the plan; may return a changed one (hook ``pytest_mad_plan``).
+    change_plan: Callable[[RunPlan], RunPlan | None] | None = None
+    #: Hook ``pytest_mad_parse_metrics``.
+    parse_metrics: Callable[[RunPlan, str], Any] | None = None
+    decided: tuple[Outcome, str, str] | None = None
+    failure: MadError | None = None
+    #: A row of multiple results is being reported as a pytest subtest.
+    in_subtest: bool = False
+
+    # ---- steps --------------------------------------------------------------------------------------
+
+    @property
+    def model_name(self) -> str:
+        """Full name of the model."""
+        return self.spec.selected.model.name
+
+    @property
+    def artifacts(self) -> Path:
+        """Artifacts directory of the item."""
+        return self.session.artifacts(self.spec)
+
+    @contextlib.contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Adds the time spent inside to the duration of a phase."""
+        self.phase = phase
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.durations[phase] = self.durations.get(phase, 0.0) + time.monotonic() - start
+
+    def skip_reason(self) -> str:
+        """Why the item does not run; empty when it runs.
+
+        :raises MadError: the test hook ``--exception`` of the predecessor.
+        """
+        from pytest_madengine.plan.skips import skip_reason
+
+        model = self.spec.selected.model
+        reason = skip_reason(model, self.session.context, self.session.settings)
+        if not reason and model.args.strip() == "--exception":
+            raise RunError("Exception test!")
+        return reason
+
+    def check_credential(self) -> None:
+        """The credential of the model is there and has values.
+
+        :raises CredentialError: it is not.
+        """
+        from pytest_madengine.credentials import credential_of
+
+        model = self.spec.selected.model
+        if model.cred:
+            self.phase = CredentialError.phase
+            credential_of(self.credentials, model.cred, model.owner)
+
+    def prepare_image(self) -> Image:
+        """Builds, pulls or finds the image.
+
+        :raises MadError: no Dockerfile matches, the build or the pull failed, no engine answers.
+        """
+        from pytest_madengine.imaging import image_for
+
+        with self.timed("build"):
+            self.image = image_for(self)
+        return self.image
+
+    def prepare_data(self) -> tuple[DataMount, ...]:
+        """Makes the data of the model available.
+
+        :raises DataError: it cannot be provided.
+        """
+        model = self.spec.selected.model
+        if model.data.strip():
+            with self.timed("data"):
+                if self.session.plan_only:
+                    self.data = self.session.data.plan(model)
+                else:
+                    self.data = self.session.data.provide(model, self.artifacts, self.credentials)
+                self.warnings += self.session.data.notes(model)
+        return self.data
+
+    def acquire_gpus(self) -> HeldLease | None:
+        """Leases the GPUs the item needs; ``None`` when it needs none.
+
+        :raises MadError: more GPUs are wanted than there are.
+        """
+        from pytest_madengine.plan.gpus import pool_and_need
+
+        session = self.session
+        demand = pool_and_need(session.context, self.spec.selected.model, session.settings)
+        if demand.count == 0:
+            self.lease = Lease()
+            return None
+        with self.timed("lease"):
+            held = session.leases.acquire(demand, plan_only=session.plan_only)
+        self.lease = held.lease
+        self.lease_times["from"] = utc_now()
+        return held
+
+    def release_gpus(self, held: HeldLease | None) -> None:
+        """Gives the GPUs back."""
+        if held is not None:
+            held.release()
+            self.lease_times["to"] = utc_now()
+
+    def make_plan(self) -> RunPlan:
+        """The complete plan of the run."""
+        from pytest_madengine.planning import plan_for
+
+        self.phase = PlanError.phase
+        plan = plan_for(self)
+        if self.change_plan is not None:
+            plan = self.change_plan(plan) or plan
+        self.session.redactor.add(*plan.secrets)
+        self.plan = plan
+        return plan
+
+    def execute(self) -> Verdict:
+        """Runs the plan and judges what came out."""
+        from pytest_madengine.results.outcome import judge
+
+        plan = self.plan or self.make_plan()
+        self.phase = "run"
+        self.result = self.session.executor.run(plan, self.artifacts)
+        self.durations.update(self.result.durations)
+        verdict = judge(
+            self.result,
+            multiple_results=plan.multiple_results,
+            strict_log=self.session.settings.strict_log,
+            collect_metrics=self.session.settings.environ.get("MAD_COLLECT_METRICS", "").lower() != "false",
+            skip_run=plan.script.skip_run,
+        )
+        self.verdict = self._with_user_metrics(plan, verdict)
+        self.warnings += list(self.verdict.warnings)
+        return self.verdict
+
+    def _with_user_metrics(self, plan: RunPlan, verdict: Verdict) -> Verdict:
+        result = self.result
+        if self.parse_metrics is None or result is None or result.exit_code != 0:
+            return verdict
+        metrics = self.parse_metrics(plan, str(self.artifacts / result.log_file))
+        if metrics is None:
+            return verdict
+        found = tuple(metrics)
+        if (
+            found
+            and verdict.outcome is Outcome.FAILURE
+            and not verdict.metrics
+            and verdict.phase == "results"
+        ):
+            return replace(verdict, outcome=Outcome.SUCCESS, reason="", metrics=found, hint="")
+        return replace(verdict, metrics=found)
+
+    def error_of(self, verdict: Verdict) -> RunError:
+        """The exception that makes the test of a FAILURE fail."""
+        tail = self.result.log_tail if self.result is not None else ()
+        return RunError(verdict.reason, hint=verdict.hint, log_tail=tail)
+
+    # ---- the end ------------------------------------------------------------------------------------
+
+    def decide(self, outcome: Outcome, reason: str, phase: str = "") -> None:
+        """Fixes the outcome unless an earlier FAILURE already did."""
+        if self.decided is None or (self.decided[0] is not Outcome.FAILURE and outcome is Outcome.FAILURE):
+            self.decided = (outcome, reason, phase or self.phase)
+
+    def fail(self, error: BaseException) -> None:
+        """Decides FAILURE because of an exception."""
+        if isinstance(error, MadError):
+            phase = self.verdict.phase if self.verdict and isinstance(error, RunError) else error.phase
+            if self.failure is None:
+                self.failure = error
+            self.decide(Outcome.FAILURE, error.message, phase)
+        else:
+            lines = str(error).strip().splitlines()
+            text = lines[0] if lines else ""
+            reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+            self.decide(Outcome.FAILURE, reason)
+
+    def record(self) -> RunRecord:
+        """The one record of the item."""
+        from pytest_madengine.recording import make_record
+
+        return make_record(self)
+
+    def failure_lines(self, error: MadError) -> list[str]:
+        """What a failing test shows: at most 15 lines."""
+        redact = self.session.redactor.text
+        phase = self.verdict.phase if self.verdict and isinstance(error, RunError) else error.phase
+        lines = [f"{self.spec.name}: FAILURE in {phase or self.phase}: {_one_line(error.message)}"]
+        if self.result is not None and self.result.exit_code not in (None, 0):
+            lines.append(f"exit status: {self.result.exit_code}")
+        tail = [line for line in error.log_tail if line.strip()][-SHOWN_LINES:]
+        lines += [f"  | {_clip(line)}" for line in tail]
+        log = self.log_path()
+        if log:
+            lines.append(f"log: {log}")
+        if error.hint:
+            lines.append(f"hint: {_one_line(error.hint)}")
+        return [redact(line) for line in lines]
+
+    def log_path(self) -> str:
+        """Path of the most telling log, relative to the results directory's parent when possible."""
+        name = self.result.log_file if self.result is not None else ""
+        path = self.artifacts / name if name else None
+        if path is None and self.failure is not None and self.failure.phase == "build":
+            logs = sorted(self.artifacts.glob("*.build.live.log"))
+            path = logs[0] if logs else None
+        return str(path) if path is not None else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _clip(line: str, width: int = 400) -> str:
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,143 @@
+"""Collectors and the model item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_madengine.itemrun import ItemRun
+    from pytest_madengine.plan.runplan import DataMount, Image, Lease
+    from pytest_madengine.session import ItemSpec, MadSession
+
+#: File names that hold model entries.
+MODEL_FILES = frozenset({"models.json", "get_models_json.py"})
+
+run_key = pytest.StashKey["ItemRun"]()
+
+
+def names_model_file(argument: str) -> bool:
+    """True when a command line argument names a file of model entries, with or without ``::NAME``."""
+    return argument.partition("::")[0].rpartition("/")[2] in MODEL_FILES
+
+
+def run_model(
+    mad_model: Any,
+    mad_image: Image,
+    mad_data: tuple[DataMount, ...],
+    mad_artifacts: Path,
+    mad_gpus: Lease,
+    subtests: pytest.Subtests,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Runs one model in its container and asserts on its verdict (the body of every model item).
+
+    :raises MadError: the outcome is FAILURE; the message is the reason.
+    """
+    __tracebackhide__ = True
+    from pytest_madengine.results.record import Outcome
+
+    run: ItemRun = request.node.stash[run_key]
+    run.image, run.data, run.lease = mad_image, mad_data, mad_gpus
+    run.make_plan()
+    if run.session.plan_only:
+        show_plan(request.config, run)
+        pytest.skip("planned, not run (--mad-plan)")
+    verdict = run.execute()
+    run.in_subtest = True
+    for metric in verdict.metrics:
+        if metric.row:
+            with subtests.test(msg=metric.row):
+                if metric.outcome is Outcome.FAILURE:
+                    pytest.fail(f"{run.model_name}_{metric.row} has no performance", pytrace=False)
+    run.in_subtest = False
+    if verdict.outcome is Outcome.SKIPPED:
+        pytest.skip(verdict.reason)
+    if verdict.outcome is Outcome.FAILURE:
+        raise run.error_of(verdict)
+
+
+def show_plan(config: pytest.Config, run: ItemRun) -> None:
+    """Prints the plan of an item (``--mad-plan``) past pytest's capture."""
+    from pytest_madengine.plan.view import render_plan
+
+    assert run.plan is not None
+    text = render_plan(run.plan, run.session.redactor)
+    capture = config.pluginmanager.getplugin("capturemanager")
+    terminal = config.get_terminal_writer()
+    with capture.global_and_fixture_disabled():
+        terminal.line()
+        terminal.line(text)
+
+
+class MadFile(pytest.Module):
+    """``models.json`` or ``get_models_json.py`` as a collector of model items.
+
+    A ``pytest.Module`` so that module-scoped fixtures work; nothing is imported.
+    """
+
+    obj = None
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """The selected items of this file."""
+        session: MadSession = self.config.stash[session_key]
+        try:
+            source = self.path.relative_to(session.settings.root).as_posix()
+        except ValueError:
+            return
+        fixtures: Any = None
+        for spec in session.items_by_file.get(source, ()):
+            item = MadItem.from_parent(self, name=spec.name, callobj=run_model, fixtureinfo=fixtures)
+            item.set_spec(spec)
+            # The same for all items of the file, and costly to compute.
+            fixtures = item._fixtureinfo
+            yield item
+
+
+class MadItem(pytest.Function):
+    """One model with its parameters and Dockerfile as a test."""
+
+    spec: ItemSpec
+
+    def set_spec(self, spec: ItemSpec) -> None:
+        """Attaches what the item stands for; its tags become markers."""
+        self.spec = spec
+        markers = self.config.stash[markers_key]
+        for tag in spec.selected.model.tags:
+            marker = markers.of(tag)
+            if marker is not None:
+                self.add_marker(marker)
+            self.extra_keyword_matches.add(tag)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """The entry's file: a model has no line of Python to point at."""
+        return self.path, None, self.name
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """At most 15 lines for an error of the model; a traceback only for other exceptions."""
+        from pytest_madengine.errors import MadError
+
+        if isinstance(excinfo.value, MadError) and run_key in self.stash:
+            return "\n".join(self.stash[run_key].failure_lines(excinfo.value))
+        return super().repr_failure(excinfo)
+
+
+class Markers:
+    """The marker of each tag, made once: making one costs more than attaching it."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self._names = names
+        self._made: dict[str, pytest.MarkDecorator] = {}
+
+    def of(self, tag: str) -> pytest.MarkDecorator | None:
+        """The marker of a tag, or ``None`` for a tag that cannot be one."""
+        if tag not in self._made and tag in self._names:
+            self._made[tag] = getattr(pytest.mark, self._names[tag])
+        return self._made.get(tag)
+
+
+session_key = pytest.StashKey["MadSession"]()
+markers_key = pytest.StashKey[Markers]()

@@ -1,0 +1,344 @@
+"""What one pytest process needs to run models: settings, selection, context and the services.
+
+A :class:`MadSession` exists only while the plugin is active.  Its parts are made when first used, so that
+collecting never talks to Docker and an unrelated run pays nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets as random_source
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_madengine.catalog.model import Selected, Warned
+from pytest_madengine.context.types import Context, Gpu, HostFacts
+from pytest_madengine.errors import ConfigError, DockerfileError
+from pytest_madengine.secrets import Redactor, Secret
+from pytest_madengine.settings import Settings
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from pytest_madengine.data.service import DataService
+    from pytest_madengine.executors.docker import DockerExecutor
+    from pytest_madengine.images.builder import ImageBuilder
+    from pytest_madengine.images.dockerfile import DockerfileIndex, DockerfileMatch
+    from pytest_madengine.plan.builder import HostAbilities
+    from pytest_madengine.plan.tools import ToolsConfig
+    from pytest_madengine.scheduling.leases import GpuLeases
+
+
+@dataclass(frozen=True)
+class ItemSpec:
+    """One item before anything is prepared: (model, parameters, Dockerfile)."""
+
+    name: str
+    selected: Selected
+    #: ``None`` when an image is given, or no Dockerfile matches (then ``error`` says why).
+    dockerfile: DockerfileMatch | None = None
+    error: DockerfileError | None = None
+    #: Directory of the item below the session directory.
+    directory: str = ""
+
+    @property
+    def base(self) -> str:
+        """Dockerfile file name without ``.Dockerfile``; empty without one."""
+        return self.dockerfile.base if self.dockerfile else ""
+
+
+def new_run_id() -> str:
+    """An id that sorts by time and is unique on a host, e.g. ``20261123T212300Z-1f2e``."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    return f"{stamp}-{random_source.token_hex(2)}"
+
+
+@dataclass
+class MadSession:
+    """Settings and services of this process.  ``worker`` is true in an xdist worker."""
+
+    settings: Settings
+    selected: tuple[Selected, ...]
+    run_id: str = field(default_factory=new_run_id)
+    worker: bool = False
+    #: ``--mad-plan``
+    plan_only: bool = False
+    warnings: list[Warned] = field(default_factory=list)
+    facts: HostFacts | None = None
+    redactor: Redactor = field(default_factory=Redactor)
+    content_hashes: dict[Path, str] = field(default_factory=dict)
+
+    # ---- places -------------------------------------------------------------------------------------
+
+    @property
+    def directory(self) -> Path:
+        """``<results-dir>/<run id>``: logs, artifacts, records and journal of this session."""
+        return self.settings.results_dir / self.run_id
+
+    def make_directory(self) -> None:
+        """Creates the session directory; the results directory ignores itself in git.
+
+        :raises ConfigError: it cannot be created.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            ignore = self.settings.results_dir / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("# made by pytest-madengine\n*\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"results directory {self.settings.results_dir}: {error.strerror or error}",
+                hint="choose a writable directory with --mad-results-dir",
+            ) from None
+
+    def artifacts(self, spec: ItemSpec) -> Path:
+        """Where the collected files of an item stay."""
+        return self.directory / spec.directory
+
+    @cached_property
+    def host_state(self) -> Path:
+        """Host-wide directory for locks that all sessions of this user respect."""
+        runtime = self.settings.environ.get("XDG_RUNTIME_DIR")
+        base = Path(runtime) if runtime and os.access(runtime, os.W_OK) else Path("/tmp")
+        name = "pytest-madengine" if base != Path("/tmp") else f"pytest-madengine-{os.getuid()}"
+        path = base / name
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    # ---- context ------------------------------------------------------------------------------------
+
+    @cached_property
+    def host_facts(self) -> HostFacts:
+        """Facts of this host; in a worker those that the controlling process found."""
+        if self.facts is not None:
+            return self.facts
+        from pytest_madengine.context.detect import detect_host, simulated_host
+        from pytest_madengine.context.probe import Probe
+
+        facts = detect_host(Probe.real(self.settings.environ), self.settings.root)
+        if self.settings.simulate_gpus:
+            facts = simulated_host(self.settings.simulate_gpus, facts)
+        return facts
+
+    @cached_property
+    def context(self) -> Context:
+        """The merged context (contract section 7).
+
+        :raises ConfigError: the additional context or a tools file cannot be used.
+        """
+        from pytest_madengine.context.build import build_context
+
+        context = build_context(
+            string=self.settings.context,
+            file=self.settings.context_file,
+            environ=self.settings.environ,
+            tools_docker={
+                "build_args": self.tools.docker_build_args,
+                "environment": self.tools.docker_environment,
+            },
+            facts=self.host_facts,
+        )
+        self.redactor.add(*secrets_in(context.values))
+        return context
+
+    @cached_property
+    def tools(self) -> ToolsConfig:
+        """Built-in tools overlaid by those of the repository (contract 11.1)."""
+        from pytest_madengine.plan.tools import load_tools
+        from pytest_madengine.resources import builtin_tools
+
+        path = self.settings.tools_config or self.settings.root / "scripts/common/tools.json"
+        if not path.is_file():
+            if self.settings.tools_config is not None:
+                raise ConfigError(f"--mad-tools-config: {path} is not a file")
+            return load_tools(builtin_tools(), None, str(path))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from None
+        return load_tools(builtin_tools(), text, str(path))
+
+    @cached_property
+    def credentials(self) -> Mapping[str, Any]:
+        """``credential.json`` with its secrets typed (contract section 14)."""
+        from pytest_madengine.credentials import load_credentials
+
+        given = self.settings.credentials
+        loaded = load_credentials(given or self.settings.root / "credential.json", given is not None)
+        self.warnings += loaded.warnings
+        self.redactor.add(*secrets_in(loaded.values))
+        return loaded.values
+
+    # ---- services -----------------------------------------------------------------------------------
+
+    @cached_property
+    def dockerfiles(self) -> DockerfileIndex:
+        """Dockerfiles of the root, read once."""
+        from pytest_madengine.images.dockerfile import DockerfileIndex
+
+        return DockerfileIndex(self.settings.root)
+
+    @cached_property
+    def client(self) -> DockerClient:
+        """The engine.
+
+        :raises EngineError: absent or not permitted.
+        """
+        from pytest_madengine.images.engine import connect
+
+        return connect(self.settings.environ)
+
+    @cached_property
+    def builder(self) -> ImageBuilder:
+        """Builds images, each once per session."""
+        from pytest_madengine.images.builder import ImageBuilder
+
+        return ImageBuilder(
+            lambda: self.client,
+            self.settings.environ,
+            self.redactor,
+            self.directory / "builds",
+            self.host_state / "builds",
+        )
+
+    @cached_property
+    def executor(self) -> DockerExecutor:
+        """Runs plans."""
+        from pytest_madengine.executors.docker import DockerExecutor
+        from pytest_madengine.resources import scripts_common
+
+        return DockerExecutor(
+            lambda: self.client, self.redactor, self.directory / ".workspaces", scripts_common()
+        )
+
+    @cached_property
+    def leases(self) -> GpuLeases:
+        """Leases of the GPUs of this host."""
+        from pytest_madengine.scheduling.leases import GpuLeases
+
+        return GpuLeases(self.host_facts, self.settings)
+
+    @cached_property
+    def data(self) -> DataService:
+        """Provides data sources."""
+        from pytest_madengine.data.service import DataService
+
+        return DataService(self.settings, self.context, self.redactor)
+
+    @cached_property
+    def abilities(self) -> HostAbilities:
+        """What this host offers to containers."""
+        import grp
+
+        from pytest_madengine.plan.builder import HostAbilities
+
+        groups = frozenset(entry.gr_name for entry in grp.getgrall())
+        return HostAbilities(fuse=Path("/dev/fuse").exists(), groups=groups)
+
+    @cached_property
+    def root_entries(self) -> tuple[str, ...]:
+        """Top-level names of the MAD root."""
+        return tuple(sorted(entry.name for entry in self.settings.root.iterdir()))
+
+    # ---- items --------------------------------------------------------------------------------------
+
+    @cached_property
+    def items_by_file(self) -> dict[str, list[ItemSpec]]:
+        """The items of this session per source file (relative to the root), in selection order."""
+        result: dict[str, list[ItemSpec]] = {}
+        for spec in self.specs_of(self.selected):
+            result.setdefault(spec.selected.model.source, []).append(spec)
+        return result
+
+    def specs_of(self, selection: Iterable[Selected]) -> list[ItemSpec]:
+        """The items of a selection: one per model, parameters and matching Dockerfile."""
+        from pytest_madengine.catalog.ids import item_name
+        from pytest_madengine.files import safe_name
+
+        specs = []
+        directories: dict[str, int] = {}
+        for selected in selection:
+            for base, match, error in self._matches(selected):
+                name = item_name(selected, base)
+                directory = safe_name(name)
+                count = directories[directory] = directories.get(directory, 0) + 1
+                if count > 1:
+                    directory = f"{directory}.{count}"
+                specs.append(ItemSpec(name, selected, match, error, directory))
+        return specs
+
+    def _matches(
+        self, selected: Selected
+    ) -> list[tuple[str | None, DockerfileMatch | None, DockerfileError | None]]:
+        model = selected.model
+        if self.context.get("MAD_CONTAINER_IMAGE") or (not model.dockerfile and model.prebuilt_image):
+            return [(None, None, None)]
+        try:
+            matches = self.dockerfiles.match(model, self.context)
+        except DockerfileError as error:
+            return [(None, None, error)]
+        if len(matches) == 1:
+            return [(None, matches[0], None)]
+        return [(match.base, match, None) for match in matches]
+
+    # ---- to the workers -----------------------------------------------------------------------------
+
+    def to_worker(self) -> str:
+        """What an xdist worker needs to be the same session, as JSON without secrets."""
+        import dataclasses
+
+        return json.dumps(
+            {
+                "run_id": self.run_id,
+                "root": str(self.settings.root),
+                "facts": dataclasses.asdict(self.host_facts),
+                "selected": [dataclasses.asdict(selected) for selected in self.selected],
+            },
+            default=str,
+        )
+
+    def close(self) -> None:
+        """Closes the connection to the engine, if one was made."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+
+def from_controller(text: str) -> tuple[str, Path, HostFacts, tuple[Selected, ...]]:
+    """The inverse of :meth:`MadSession.to_worker`: run id, root, facts, selection."""
+    from pytest_madengine.catalog.model import Model, Parameter
+
+    data = json.loads(text)
+    facts = data["facts"]
+    facts["gpus"] = tuple(Gpu(**gpu) for gpu in facts["gpus"])
+    facts["warnings"] = tuple(facts["warnings"])
+    selected = []
+    for entry in data["selected"]:
+        model = entry["model"]
+        for name in ("tags", "log_error_patterns", "log_error_benign_patterns"):
+            if model[name] is not None:
+                model[name] = tuple(model[name])
+        parameters = tuple(Parameter(**parameter) for parameter in entry["parameters"])
+        selected.append(Selected(Model(**model), parameters))
+    return data["run_id"], Path(data["root"]), HostFacts(**facts), tuple(selected)
+
+
+def secrets_in(value: object) -> list[Secret]:
+    """Every :class:`Secret` in a tree of mappings and lists."""
+    if isinstance(value, Secret):
+        return [value]
+    if isinstance(value, Mapping):
+        return [secret for part in value.values() for secret in secrets_in(part)]
+    if isinstance(value, (list, tuple)):
+        return [secret for part in value for secret in secrets_in(part)]
+    return []
+
+
+def python_version() -> str:
+    """``3.11.7``"""
+    return ".".join(map(str, sys.version_info[:3]))

@@ -1,0 +1,42 @@
+"""The built-in file sinks: perf.csv with its side files, and ``records.jsonl`` of the session."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_madengine.files import append_line
+
+if TYPE_CHECKING:
+    from pytest_madengine.reports.perfcsv import PerfCsv
+    from pytest_madengine.reports.sidefiles import SideFiles
+    from pytest_madengine.results.record import RunRecord
+    from pytest_madengine.session import MadSession
+
+
+class FileSinks:
+    """Writes every record as soon as it arrives; runs before any sink of the user."""
+
+    def __init__(self, session: MadSession) -> None:
+        from pytest_madengine.reports.perfcsv import PerfCsv
+        from pytest_madengine.reports.sidefiles import SideFiles
+
+        self.session = session
+        self.table: PerfCsv = PerfCsv(session.settings.output, session.settings.perf_csv_schema)
+        self.side: SideFiles = SideFiles(session.settings.output.parent, session.settings.output)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_mad_result(self, record: RunRecord) -> None:
+        """Appends to records.jsonl first: it is complete even when perf.csv cannot be written."""
+        append_line(self.session.directory / "records.jsonl", json.dumps(record.to_dict()))
+        if not record.has_row:
+            return
+        rows = self.table.append(record)
+        self.side.write_item(record, rows)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_mad_finish(self, records: list[RunRecord]) -> None:
+        """Writes the cumulative files once."""
+        self.side.finish([record for record in records if record.has_row])

@@ -1,0 +1,138 @@
+"""What the terminal shows: header, warnings, the table at the end."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_madengine import options
+from pytest_madengine.results.record import Outcome, RunRecord
+
+if TYPE_CHECKING:
+    from pytest_madengine.controller import Controller
+    from pytest_madengine.live import Progress
+    from pytest_madengine.session import MadSession
+
+_STYLE = {Outcome.SUCCESS: "green", Outcome.FAILURE: "red", Outcome.SKIPPED: "yellow"}
+#: Rows of the table above which successful models are only counted.
+MANY = 200
+
+
+class TerminalView:
+    """Hooks of the terminal, in the controlling process."""
+
+    def __init__(self, config: pytest.Config, session: MadSession, controller: Controller) -> None:
+        self.config = config
+        self.session = session
+        self.controller = controller
+        self.progress: Progress | None = None
+
+    def pytest_report_header(self) -> list[str]:
+        """One line about the repository and the host."""
+        session = self.session
+        lines = [f"mad: {len(session.selected)} models of {session.settings.root}"]
+        if session.selected:
+            facts = session.host_facts
+            gpus = f"{facts.gpu_count} x {facts.gpu_architecture or session.context.gpu_vendor}"
+            host = gpus if facts.gpu_count else "no GPU"
+            lines[0] += f", {host}{' (simulated)' if facts.simulated else ''}"
+            if not session.plan_only:
+                lines.append(f"mad: session {session.run_id}, results in {session.directory}")
+        return lines
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Shows what looked wrong in the repository, as pytest warnings."""
+        from pytest_madengine.activation import MadWarning
+
+        for warned in dict.fromkeys(self.session.warnings):
+            text = f"{warned.file}: {warned.message}" if warned.file else warned.message
+            try:
+                session.config.issue_config_time_warning(MadWarning(text), stacklevel=2)
+            except MadWarning as warning:  # -W error
+                raise pytest.UsageError(str(warning)) from None
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """An item starts (under xdist: on a worker)."""
+        if nodeid in self.controller.expected:
+            self._progress().started(nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """An item ended."""
+        if self.progress is not None:
+            self.progress.finished(nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Stops the live line before the summary is written."""
+        if self.progress is not None:
+            self.progress.stop()
+
+    def _progress(self) -> Progress:
+        if self.progress is None:
+            from pytest_madengine.live import Progress
+
+            heartbeat = options.seconds(self.config, "heartbeat", self.session.settings.environ)
+            reporter = self.config.pluginmanager.getplugin("terminalreporter")
+            self.progress = Progress(self.session, self.controller, reporter, heartbeat)
+            self.progress.start()
+        return self.progress
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """A table of all models, then where the results are and what could not be written."""
+        records = [record for records in self.controller.records.values() for record in records]
+        if records:
+            terminalreporter.write_sep("=", "MAD models")
+            self._table(terminalreporter, records)
+            self._places(terminalreporter, records)
+        for text in self.controller.sink_errors:
+            terminalreporter.write_line(f"ERROR results: {text}", red=True, bold=True)
+
+    def _table(self, reporter: Any, records: list[RunRecord]) -> None:
+        shown = records
+        if len(records) > MANY:
+            shown = [record for record in records if record.outcome is not Outcome.SUCCESS]
+            count = len(records) - len(shown)
+            reporter.write_line(f"{count} models succeeded; the others:")
+        rows = [_cells(record) for record in shown]
+        heads = ("model", "status", "performance", "change", "seconds")
+        widths = (
+            [max(len(head), *(len(row[i]) for row in rows)) for i, head in enumerate(heads)] if rows else []
+        )
+        if rows:
+            line = "  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True))
+            reporter.write_line(f"{line}  reason", bold=True)
+        columns = reporter._screen_width if hasattr(reporter, "_screen_width") else 200
+        for record, row in zip(shown, rows, strict=True):
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            cells[4] = row[4].rjust(widths[4])
+            reporter.write(cells[0] + "  ")
+            reporter.write(cells[1], **{_STYLE[record.outcome]: True})
+            text = "  " + "  ".join(cells[2:]) + "  "
+            room = max(20, columns - len(cells[0]) - len(cells[1]) - len(text) - 2)
+            reason = " ".join(record.reason.split())
+            if len(reason) > room and self.config.option.verbose < 1 and not os.environ.get("CI"):
+                reason = reason[: room - 1] + "…"
+            reporter.write_line((text + reason).rstrip())
+
+    def _places(self, reporter: Any, records: list[RunRecord]) -> None:
+        counts = {outcome: 0 for outcome in Outcome}
+        for record in records:
+            counts[record.outcome] += 1
+        total = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
+        settings = self.session.settings
+        reporter.write_line(f"{len(records)} models: {total}")
+        reporter.write_line(f"table: {settings.output}   logs and artifacts: {self.session.directory}")
+
+
+def _cells(record: RunRecord) -> tuple[str, str, str, str, str]:
+    metrics = [f"{metric.value} {metric.name}".strip() for metric in record.metrics]
+    performance = ", ".join(metrics[:2]) + (f", +{len(metrics) - 2}" if len(metrics) > 2 else "")
+    duration = record.durations.get("run")
+    change = str(record.gate.get("change", ""))
+    seconds = f"{duration:.1f}" if duration is not None else ""
+    return record.item_id, str(record.outcome), performance, change, seconds

@@ -1,0 +1,5 @@
+"""Shared by all layers."""
+
+from __future__ import annotations
+
+pytest_plugins = ["pytester"]
