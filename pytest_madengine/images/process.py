@@ -1,0 +1,109 @@
+"""A command that runs under a limit while its output is read, and of which nothing is left afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+#: Seconds between asking a command to end and killing it.
+GRACE: Final = 10.0
+_CHUNK: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    #: Exit status; negative: the signal that killed it.
+    code: int
+    timed_out: bool = False
+
+
+def run_streaming(
+    argv: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    cwd: Path,
+    output: Callable[[bytes], None],
+    timeout: float | None = None,
+    grace: float = GRACE,
+) -> Ended:
+    """Runs a command in a process group of its own; stdout and stderr go to ``output`` as they come.
+
+    At the limit, and when the caller is interrupted, the whole group is ended: asked first, killed after the
+    grace period.
+
+    :param timeout: seconds; ``None`` is no limit.
+    :raises OSError: the command cannot be started.
+    """
+    process = subprocess.Popen(
+        list(argv),
+        env=dict(environ),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        expired = not _pump(process, output, deadline)
+        if expired:
+            _end(process, output, grace)
+        return Ended(process.wait(), expired)
+    except BaseException:
+        # Also KeyboardInterrupt: no output is wanted any more, only that nothing is left running.
+        _end(process, lambda _data: None, grace)
+        raise
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _pump(process: subprocess.Popen[bytes], output: Callable[[bytes], None], deadline: float | None) -> bool:
+    """Reads until the command closed its output and ended; false when the deadline came first."""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            if not selector.select(left):
+                continue
+            data = os.read(process.stdout.fileno(), _CHUNK)
+            if not data:
+                break
+            output(data)
+    return _waited(process, None if deadline is None else max(deadline - time.monotonic(), 0))
+
+
+def _waited(process: subprocess.Popen[bytes], timeout: float | None) -> bool:
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _end(process: subprocess.Popen[bytes], output: Callable[[bytes], None], grace: float) -> None:
+    """Ends the group; what it prints meanwhile still reaches ``output``."""
+    _signal(process, signal.SIGTERM)
+    _pump(process, output, time.monotonic() + grace)
+    # Always: the leader may be gone while a child of it ignored the first signal.
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    # The leader's pid is the group's id, and stays taken while any member lives.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
