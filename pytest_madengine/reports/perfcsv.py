@@ -55,7 +55,7 @@ class PerfCsv:
                 return
             # Also a link that leads nowhere: its target will be created, or cannot be.
             directory = Path(os.path.realpath(path)).parent
-            while not directory.exists():
+            while not directory.exists() and not directory.is_symlink():
                 directory = directory.parent
             if not directory.is_dir():
                 raise ConfigError(
@@ -143,10 +143,14 @@ def _read_header(stream: IO[bytes], path: Path) -> tuple[list[str], str]:
 
 def csv_bytes(lines: Sequence[Sequence[str]], line_end: str = "\n") -> bytes:
     """Lines as CSV in UTF-8; cells are written as text, quoted only where the format asks for it."""
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator=line_end).writerows(lines)
+    parts = []
+    for cells in lines:
+        buffer = io.StringIO(newline="")
+        # The writer quotes only the characters of its own line ending: a lone "\r" needs quotes as well.
+        csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+        parts.append(buffer.getvalue().removesuffix("\r\n") + line_end)
     # A NUL or half a surrogate pair would make the whole file unreadable for other programs.
-    return buffer.getvalue().replace("\0", "").encode("utf-8", "backslashreplace")
+    return "".join(parts).replace("\0", "").encode("utf-8", "backslashreplace")
 
 
 def _write_all(descriptor: int, data: bytes, size: int) -> None:
