@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
+
+#: A file name may have 255 bytes on most file systems; log names get endings such as ``.build.live.log``.
+_LONGEST_NAME: Final = 200
 
 
 def utc_now() -> str:
@@ -21,28 +26,33 @@ def utc_now() -> str:
 def write_atomic(path: Path, text: str) -> None:
     """Writes the whole file or nothing: a reader never sees half of it, also after a crash.
 
+    A symbolic link is followed; an existing file keeps its mode.
+
     :raises OSError: the directory cannot be written or is full; the old file is then untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".madengine-{secrets.token_hex(8)}.tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
+        # Not by tempfile: its files are private, and the umask can only be asked for by changing it.
+        with temporary.open("xb") as stream:
+            stream.write(encoded(text))
             stream.flush()
             os.fsync(stream.fileno())
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        temporary.chmod(mode)
-        temporary.replace(path)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
+def encoded(text: str) -> bytes:
+    """UTF-8; bytes that were no UTF-8 when the text was read come out as they were.  Never fails."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
@@ -55,11 +65,35 @@ def locked(path: Path, mode: str = "a+b") -> Iterator[IO[bytes]]:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends one line under the lock of the file, in one ``write`` call."""
-    with locked(path, "ab") as stream:
-        stream.write(line.encode("utf-8", "surrogateescape") + b"\n")
+    """Appends one line under the lock of the file; it appears whole or not at all.
+
+    A last line without newline, left by a writer that died, is ended first.
+
+    :raises OSError: the file cannot be written or the disk is full; its content is then unchanged.
+    """
+    with locked(path) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        rest = encoded(line) + b"\n"
+        if size and os.pread(stream.fileno(), 1, size - 1) != b"\n":
+            rest = b"\n" + rest
+        try:
+            while rest:
+                # Past the buffer of the stream: it would try again when it is closed.
+                rest = rest[os.write(stream.fileno(), rest) :]
+        except OSError:
+            os.ftruncate(stream.fileno(), size)
+            raise
 
 
 def safe_name(text: str) -> str:
-    """A text as one path component: characters outside ``[A-Za-z0-9._-]`` become ``_`` (contract 8.2)."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
+    """A text as one path component: characters outside ``[A-Za-z0-9._-]`` become ``_`` (contract 8.2).
+
+    Never empty, ``.`` or ``..``; at most 200 characters, a hash keeps two names that were cut apart.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", text)
+    if not name.strip("."):
+        return "_" * max(len(name), 1)
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - 9].rstrip('._-')}-{digest}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, AnyStr, Final
 from urllib.parse import quote, quote_plus
 
 #: What a secret is replaced by, everywhere.
@@ -15,12 +15,12 @@ MASK: Final = "***"
 MIN_LENGTH: Final = 4
 #: Names of variables whose values are secret (contract 14.2).
 SECRET_NAME: Final = re.compile(r"(?i)token|secret|passw|api_?key|credential|private_key")
-#: Password part of a URL (contract 14.2).
-_URL_PASSWORD: Final = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:)[^/\s@]+(?=@)")
-#: The same for streams: it starts with a literal, which keeps the search fast, and its length has a limit.
-_STREAM_PASSWORD: Final = re.compile(rb"(?P<head>://[^/\s:@]{0,256}:)[^/\s@]{1,768}(?=@)")
-_URL_END: Final = re.compile(rb"[/\s@]")
-_URL_LENGTH: Final = 1028
+#: Password part of a URL (contract 14.2).  It begins at the literal ``://``, so a search is linear; the
+#: password reaches to the last ``@`` of the authority, as an unescaped one may be part of it.
+_URL_PASSWORD: Final = r"(?P<head>(?<=[A-Za-z0-9+.-])://[^/\s:]*:)[^/\s\"'<>]+(?=@)"
+_URL_PASSWORD_TEXT: Final = re.compile(_URL_PASSWORD)
+_URL_PASSWORD_BYTES: Final = re.compile(_URL_PASSWORD.encode())
+_PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
 
 
 def is_secret_name(name: str) -> bool:
@@ -51,6 +51,12 @@ class Secret:
     def __hash__(self) -> int:
         return hash(("Secret", self._value))
 
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
+        return self
+
     def __reduce__(self) -> str:
         raise TypeError("a Secret cannot be pickled: it must not leave this process")
 
@@ -64,31 +70,25 @@ class Redactor:
     """Replaces known secret values, in all forms of contract 14.2, by :data:`MASK`.
 
     One instance serves a process; values are added as they become known.  It is safe to call on every
-    chunk of a log: without secrets it costs one attribute test.
+    chunk of a log: it costs one fast search per form, and next to nothing without secrets.
     """
 
     def __init__(self, values: Iterable[str | Secret] = ()) -> None:
-        self._forms: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._text_forms: tuple[str, ...] = ()
         self._bytes_forms: tuple[bytes, ...] = ()
-        self._bytes_pattern: re.Pattern[bytes] | None = None
         self.add(*values)
 
     def add(self, *values: str | Secret) -> None:
         """Makes values known.  Multi-line values are also searched line by line."""
-        before = len(self._forms)
+        forms = set(self._text_forms)
         for value in values:
             text = reveal(value)
-            self._forms |= _forms(text)
+            forms |= _forms(text)
             for line in text.splitlines():
-                self._forms |= _forms(line.strip())
-        if len(self._forms) != before:
-            ordered = sorted(self._forms, key=lambda form: (-len(form), form))
-            self._pattern = re.compile("|".join(map(re.escape, ordered)))
-            encoded = {form.encode("utf-8", "surrogateescape") for form in ordered}
-            forms = sorted(encoded, key=lambda form: (-len(form), form))
-            self._bytes_pattern = re.compile(b"|".join(map(re.escape, forms)))
-            self._bytes_forms = tuple(forms)
+                forms |= _forms(line.strip())
+        if len(forms) != len(self._text_forms):
+            self._text_forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+            self._bytes_forms = tuple(sorted(map(_encoded, forms), key=lambda form: (-len(form), form)))
 
     @property
     def longest(self) -> int:
@@ -97,67 +97,66 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without secrets and without passwords in URLs."""
-        if self._pattern is not None:
-            text = self._pattern.sub(MASK, text)
-        return _URL_PASSWORD.sub(rf"\g<head>{MASK}", text) if "://" in text else text
+        if self._text_forms:
+            text = _masked(text, self._text_forms, MASK)
+        return _URL_PASSWORD_TEXT.sub(rf"\g<head>{MASK}", text) if "://" in text else text
 
     def data(self, data: bytes) -> bytes:
-        """The bytes without secrets; for log streams (whole values only, see :attr:`longest`)."""
-        for form in self._bytes_forms:
-            if form in data:
-                data = data.replace(form, MASK.encode())
-        return data
-
-    def stream(self, data: bytes) -> tuple[bytes, bytes]:
-        """Redacts the start of a stream: (what no later byte can change, redacted; the undecided rest).
-
-        Put the rest in front of the next chunk; at the end of the stream redact it with :meth:`end`.  How
-        the stream is cut into chunks makes no difference.
-        """
-        forms, pattern = self._bytes_forms, self._bytes_pattern
-        limit = len(data) - max(self.longest - 1, 0)
-        if limit > 0:
-            limit = _before_open_url(data, limit)
-        if limit <= 0:
-            return b"", data
-        if pattern is None or not any(form in data for form in forms):
-            return _without_passwords(data[:limit]), data[limit:]
-        pieces, position = [], 0
-        for match in pattern.finditer(data):
-            if match.start() >= limit:
-                break
-            pieces += [data[position : match.start()], MASK.encode()]
-            position = match.end()
-        pieces.append(data[position:limit])
-        return _without_passwords(b"".join(pieces)), data[max(position, limit) :]
-
-    def end(self, data: bytes) -> bytes:
-        """Redacts the rest that :meth:`stream` left at the end of a stream."""
-        if self._bytes_pattern is not None:
-            data = self._bytes_pattern.sub(MASK.encode(), data)
-        return _without_passwords(data)
+        """The same for bytes; for log streams (whole values only, see :attr:`longest`)."""
+        mask = MASK.encode()
+        if self._bytes_forms:
+            data = _masked(data, self._bytes_forms, mask)
+        return _URL_PASSWORD_BYTES.sub(rb"\g<head>" + mask, data) if b"://" in data else data
 
 
-def _without_passwords(data: bytes) -> bytes:
-    return _STREAM_PASSWORD.sub(rb"\g<head>" + MASK.encode(), data) if b"://" in data else data
+def _masked(haystack: AnyStr, forms: tuple[AnyStr, ...], mask: AnyStr) -> AnyStr:
+    """The haystack with every stretch that belongs to an occurrence of a form replaced by the mask.
+
+    Occurrences may overlap each other; replacing one form after the other would leave pieces of the rest.
+    """
+    spans = sorted(span for form in forms for span in _spans(haystack, form))
+    if not spans:
+        return haystack
+    pieces: list[AnyStr] = []
+    done, (start, end) = 0, spans[0]
+    for next_start, next_end in spans[1:]:
+        if next_start < end:
+            end = max(end, next_end)
+            continue
+        pieces += [haystack[done:start], mask]
+        done, start, end = end, next_start, next_end
+    pieces += [haystack[done:start], mask, haystack[end:]]
+    return haystack[:0].join(pieces)
 
 
-def _before_open_url(data: bytes, limit: int) -> int:
-    """The limit, moved in front of a URL whose password could go on beyond it."""
-    start = data.rfind(b"://", max(limit - _URL_LENGTH, 0), limit)
-    if start >= 0 and _URL_END.search(data, start + 3, limit) is None:
-        return start
-    for tail in (b":", b":/"):
-        if data.endswith(tail, 0, limit):
-            return limit - len(tail)
-    return limit
+def _spans(haystack: AnyStr, form: AnyStr) -> Iterator[tuple[int, int]]:
+    """Where the form occurs; occurrences that overlap each other are one span."""
+    start = haystack.find(form)
+    while start >= 0:
+        end = start + len(form)
+        following = haystack.find(form, start + 1)
+        while start < following < end:
+            end = following + len(form)
+            following = haystack.find(form, following + 1)
+        yield start, end
+        start = following
 
 
 def _forms(value: str) -> set[str]:
-    if len(value) < MIN_LENGTH:
+    """All forms of one value that are searched for.  Blanks alone are no secret: they are everywhere."""
+    if len(value) < MIN_LENGTH or not value.strip():
         return set()
-    raw = value.encode("utf-8", "surrogateescape")
-    forms = {value, quote(value, safe=""), quote(value), quote_plus(value)}
-    forms |= {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
-    forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    return {form for form in forms if len(form) >= MIN_LENGTH}
+    raw = _encoded(value)
+    quoted = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
+    based = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
+    forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    forms |= quoted | {_PERCENT.sub(lambda match: match[0].lower(), form) for form in quoted}
+    return forms | based | {form.rstrip("=") for form in based}
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; bytes that were no UTF-8 when the text was read come out as they were."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,191 @@
+"""Atomic replacement, locked appending, safe names."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_madengine.files import append_line, encoded, locked, safe_name, utc_now, write_atomic
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file of this process may grow past 4096 bytes: a write is cut short, the next one fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+def test_utc_now_is_an_iso_time_in_seconds() -> None:
+    now = datetime.strptime(utc_now(), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    assert abs(datetime.now(timezone.utc) - now) < timedelta(minutes=1)
+
+
+class TestWriteAtomic:
+    def test_writes_the_text_as_it_is_and_makes_directories(self, tmp_path: Path) -> None:
+        path = tmp_path / "a" / "b.txt"
+        write_atomic(path, "one\r\ntwo\n\u00fc")
+        assert path.read_bytes() == b"one\r\ntwo\n\xc3\xbc"
+        assert [entry.name for entry in path.parent.iterdir()] == ["b.txt"]
+
+    def test_a_new_file_obeys_the_umask(self, tmp_path: Path, umask: None) -> None:
+        write_atomic(tmp_path / "new", "x")
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640
+
+    def test_an_old_file_keeps_its_mode(self, tmp_path: Path) -> None:
+        path = tmp_path / "old"
+        path.write_text("x")
+        path.chmod(0o604)
+        write_atomic(path, "y")
+        assert (path.read_text(), path.stat().st_mode & 0o777) == ("y", 0o604)
+
+    def test_a_link_stays_and_its_target_is_replaced(self, tmp_path: Path) -> None:
+        (tmp_path / "real").write_text("x")
+        link = tmp_path / "link"
+        link.symlink_to("real")
+        write_atomic(link, "y")
+        assert link.is_symlink()
+        assert (tmp_path / "real").read_text() == "y"
+
+    def test_a_name_of_the_longest_length_can_be_written(self, tmp_path: Path) -> None:
+        write_atomic(tmp_path / ("n" * 255), "x")
+        assert (tmp_path / ("n" * 255)).read_text() == "x"
+
+    def test_a_full_disk_leaves_the_old_file(self, tmp_path: Path, small_disk: None) -> None:
+        path = tmp_path / "report.json"
+        write_atomic(path, "old")
+        with pytest.raises(OSError):
+            write_atomic(path, "n" * 10_000)
+        assert path.read_text() == "old"
+        assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
+
+    def test_an_interrupt_leaves_the_old_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(self: Path, target: Path) -> None:
+            raise KeyboardInterrupt
+
+        path = tmp_path / "report.json"
+        path.write_text("old")
+        monkeypatch.setattr(Path, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomic(path, "new")
+        assert path.read_text() == "old"
+        assert len(list(tmp_path.iterdir())) == 1
+
+    def test_a_directory_that_is_a_file_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OSError):
+            write_atomic(tmp_path / "file" / "x", "y")
+
+
+class TestLocked:
+    def test_holds_an_exclusive_lock_and_gives_it_back(self, tmp_path: Path) -> None:
+        path = tmp_path / "d" / "perf.csv"
+        with locked(path) as held, path.open("rb") as other:
+            held.write(b"x")
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open("rb") as other:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert other.read() == b"x"
+
+    def test_gives_it_back_after_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(ZeroDivisionError), locked(tmp_path / "x"):
+            raise ZeroDivisionError
+        with locked(tmp_path / "x"):
+            pass
+
+
+class TestAppendLine:
+    def test_appends_lines(self, tmp_path: Path) -> None:
+        append_line(tmp_path / "d" / "j", "one")
+        append_line(tmp_path / "d" / "j", "two \udcff")
+        assert (tmp_path / "d" / "j").read_bytes() == b"one\ntwo \xff\n"
+
+    def test_ends_the_torn_line_of_a_writer_that_died(self, tmp_path: Path) -> None:
+        (tmp_path / "j").write_bytes(b'{"a": 1}\n{"b":')
+        append_line(tmp_path / "j", '{"c": 3}')
+        assert (tmp_path / "j").read_bytes() == b'{"a": 1}\n{"b":\n{"c": 3}\n'
+
+    def test_a_full_disk_leaves_nothing_of_the_line(self, tmp_path: Path, small_disk: None) -> None:
+        append_line(tmp_path / "j", "one")
+        with pytest.raises(OSError):
+            append_line(tmp_path / "j", "n" * 10_000)
+        assert (tmp_path / "j").read_bytes() == b"one\n"
+
+    def test_lines_of_several_writers_never_mix(self, tmp_path: Path) -> None:
+        path = tmp_path / "j"
+
+        def write(letter: str) -> None:
+            for _ in range(20):
+                append_line(path, letter * 20_000)
+
+        threads = [threading.Thread(target=write, args=(letter,)) for letter in "abc"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        lines = path.read_text().splitlines()
+        assert len(lines) == 60
+        assert set(lines) == {letter * 20_000 for letter in "abc"}
+
+
+@given(st.text(st.characters()))
+def test_any_text_can_be_encoded(text: str) -> None:
+    raw = encoded(text)
+    if not any("\ud800" <= character <= "\udfff" for character in text):
+        assert raw.decode() == text
+
+
+@given(st.binary())
+def test_bytes_read_as_text_come_back(data: bytes) -> None:
+    assert encoded(data.decode("utf-8", "surrogateescape")) == data
+
+
+class TestSafeName:
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [
+            ("dummy_dummy.ubuntu.amd", "dummy_dummy.ubuntu.amd"),
+            ("Upper/Case", "Upper_Case"),
+            ("m[bs=1:x]", "m_bs_1_x_"),
+            ("$(touch x); '\"\n", "__touch_x______"),
+            ("\u00fc", "_"),
+            ("", "_"),
+            (".", "_"),
+            ("..", "__"),
+            ("../..", ".._.."),
+        ],
+    )
+    def test_examples(self, text: str, name: str) -> None:
+        """Contract 8.2: characters outside ``[A-Za-z0-9._-]`` as ``_``."""
+        assert safe_name(text) == name
+
+    def test_long_names_are_cut_and_stay_different(self) -> None:
+        one, two = safe_name("m" * 300 + "1"), safe_name("m" * 300 + "2")
+        assert len(one) == len(two) == 200
+        assert one != two
+        assert safe_name("m" * 200) == "m" * 200
+
+    @given(st.text(st.characters()))
+    def test_is_always_one_path_component(self, text: str) -> None:
+        name = safe_name(text)
+        assert name not in {"", ".", ".."}
+        assert "/" not in name
+        assert len(name) <= 200
+        assert Path("/results", name).parent == Path("/results")
