@@ -44,9 +44,10 @@ class BuildLog:
         """Takes the next bytes."""
         self._take(self._decoder.decode(data))
 
-    def text(self, text: str) -> None:
-        """Takes a text of ours, e.g. the command line."""
-        self._take(text)
+    def note(self, text: str) -> None:
+        """Writes whole lines of ours, e.g. the command line; they are no part of the tail."""
+        self._stream.write(self._redactor.text(text))
+        self._stream.flush()
 
     def _take(self, text: str) -> None:
         *lines, self._pending = (self._pending + text).split("\n")
@@ -90,6 +91,7 @@ def open_build_log(path: Path, redactor: Redactor) -> Iterator[BuildLog]:
     :raises OSError: the file cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # it may be shared with other items: they keep what they have
     with path.open("w", encoding="utf-8", newline="") as stream:
         log = BuildLog(stream, redactor)
         try:

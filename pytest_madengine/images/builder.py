@@ -1,0 +1,238 @@
+"""Builds images: equal builds once per session, whatever the number of processes (contract 8.3)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_madengine.errors import EngineError, MadError
+from pytest_madengine.images.buildlog import open_build_log
+from pytest_madengine.images.cli import find_docker_cli
+from pytest_madengine.images.command import build_argv, build_environ, pull_environ
+from pytest_madengine.images.dockerfile import read_dockerfile
+from pytest_madengine.images.endpoint import find_endpoint
+from pytest_madengine.images.local import add_name, base_digest, find_image, given_image, image_env
+from pytest_madengine.images.memory import Built, Failed, forget, recall, remember
+from pytest_madengine.images.process import run_streaming
+from pytest_madengine.images.request import BuildRequest, build_key, make_build_request
+from pytest_madengine.images.verdict import build_failure, pull_failure, timed_out
+from pytest_madengine.plan.runplan import Image
+from pytest_madengine.secrets import Redactor, Secret
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+__all__ = ["BuildRequest", "ImageBuilder", "build_key", "given_image", "make_build_request"]
+
+#: Seconds between two looks at a lock that another process holds.
+_POLL: Final = 0.1
+
+
+class ImageBuilder:
+    """Makes images ready to run.  Safe to use from several threads and processes of a session.
+
+    :param client_factory: gives a client of the engine; called only when one is needed.
+    :param state_dir: directory of the session, shared by its processes: results of builds.
+    :param host_lock_dir: directory of the host: no two sessions make the same build at once.
+    """
+
+    def __init__(
+        self,
+        client_factory: Callable[[], DockerClient],
+        environ: Mapping[str, str],
+        redactor: Redactor,
+        state_dir: Path,
+        host_lock_dir: Path,
+    ) -> None:
+        self._client_factory = client_factory
+        self._environ = environ
+        self._redactor = redactor
+        self._state_dir = state_dir
+        self._host_lock_dir = host_lock_dir
+
+    def ensure(self, request: BuildRequest, *, retry: bool = False) -> Image:
+        """The image of a request: built now, or by an equal request of this session before.
+
+        A failed build fails every equal request with the same error, without building again.
+
+        :param retry: build again when the earlier failure was one of the machine, not of the Dockerfile.
+        :raises BuildError: the Dockerfile cannot be built, or the limit expired.
+        :raises PullError: a base image cannot be pulled.
+        :raises EngineError: no engine, no client, or the engine broke off.
+        """
+        self._redactor.add(*(v for v in request.inherited.values() if isinstance(v, Secret)))
+        key = build_key(request)
+        state = self._state_dir / f"{key}.json"
+        with self._locked(key):
+            known = recall(state)
+            if isinstance(known, Failed) and retry and known.infrastructure:
+                forget(state)
+                known = None
+            if isinstance(known, Built) and not self._named(known, request):
+                known = None  # removed from the engine behind our back
+            if known is None:
+                known = self._build(request, key)
+                remember(state, known)
+            else:
+                _share_log(known.build_log, request.log_path)
+        if isinstance(known, Failed):
+            raise known.error()
+        return Image(
+            name=request.names[0],
+            id=known.id,
+            dockerfile=request.dockerfile.relative,
+            base_docker=request.base_docker,
+            docker_sha=known.docker_sha,
+            build_duration=known.build_duration,
+            build_log=str(request.log_path),
+            env=known.env,
+            context=request.dockerfile.context,
+        )
+
+    def given(
+        self, name: str, *, pull: bool = True, timeout: float | None = None, log_path: Path | None = None
+    ) -> Image:
+        """An image the user named: the local one, else pulled, once for all processes of the host.
+
+        :param timeout: limit of the pull in seconds.
+        :raises PullError: it is neither local nor can it be pulled in time.
+        """
+        client = self._client_factory()
+        key = hashlib.sha256(f"pull {name}".encode("utf-8", "surrogateescape")).hexdigest()
+        log = log_path or self._state_dir / f"{key}.pull.log"
+
+        def pull_once(reference: str) -> None:
+            with self._locked(key):
+                if find_image(client, reference) is None:
+                    self._pull(reference, timeout, log)
+
+        return given_image(client, name, pull_once if pull else None)
+
+    # ---- steps --------------------------------------------------------------------------------------
+
+    def _build(self, request: BuildRequest, key: str) -> Built | Failed:
+        cli = find_docker_cli(self._environ)
+        text = read_dockerfile(request.dockerfile.path, request.dockerfile.relative)
+        id_file = self._state_dir / f"{key}.iid"
+        argv = build_argv(request, cli, text, id_file)
+        environ = build_environ(request, cli, self._environ, find_endpoint(self._environ))
+        started = time.monotonic()
+        with _log_errors(request.log_path), open_build_log(request.log_path, self._redactor) as log:
+            log.note(f"$ {shlex.join(argv)}\n")
+            self._state_dir.mkdir(parents=True, exist_ok=True)
+            id_file.unlink(missing_ok=True)
+            ended = run_streaming(
+                argv,
+                environ=environ,
+                cwd=request.context_dir,
+                output=log.write,
+                timeout=request.timeout,
+            )
+            duration = time.monotonic() - started
+            log.finish()
+            log.note(f"docker build ended with status {ended.code} after {duration:.1f} s\n")
+        if ended.timed_out and request.timeout is not None:
+            return self._failed(timed_out(request.timeout, log.tail), request)
+        if ended.code != 0:
+            failure = build_failure(request.model_name, request.dockerfile.relative, ended.code, log.tail)
+            return self._failed(failure, request)
+        return self._built(request, id_file, duration, log.resolved)
+
+    def _built(
+        self, request: BuildRequest, id_file: Path, duration: float, resolved: Mapping[str, str]
+    ) -> Built:
+        client = self._client_factory()
+        image_id = id_file.read_text(encoding="ascii").strip() if id_file.exists() else ""
+        id_file.unlink(missing_ok=True)
+        attributes = find_image(client, image_id or request.names[0])
+        if attributes is None:
+            raise EngineError(
+                f"docker build of {request.dockerfile.relative} succeeded, but the engine has no image "
+                f"{image_id or request.names[0]}",
+                hint="the docker client may talk to another engine: see DOCKER_HOST and 'docker buildx ls'",
+            )
+        return Built(
+            id=str(attributes["Id"]),
+            names=request.names,
+            docker_sha=base_digest(client, request.base_docker, resolved),
+            build_duration=round(duration, 3),
+            build_log=str(request.log_path),
+            env=image_env(attributes),
+        )
+
+    def _failed(self, error: MadError, request: BuildRequest) -> Failed:
+        return Failed(
+            kind=type(error).__name__,
+            message=self._redactor.text(error.message),
+            hint=error.hint,
+            log_tail=error.log_tail,
+            infrastructure=error.infrastructure,
+            build_log=str(request.log_path),
+        )
+
+    def _named(self, built: Built, request: BuildRequest) -> bool:
+        """Gives the image the names of this request as well; false when the image is gone."""
+        client = self._client_factory()
+        if find_image(client, built.id) is None:
+            return False
+        return all(add_name(client, built.id, name) for name in request.names)
+
+    def _pull(self, name: str, timeout: float | None, log_path: Path) -> None:
+        cli = find_docker_cli(self._environ)
+        environ = pull_environ(cli, self._environ, find_endpoint(self._environ))
+        with _log_errors(log_path), open_build_log(log_path, self._redactor) as log:
+            ended = run_streaming(
+                [cli.path, "pull", name],
+                environ=environ,
+                cwd=log_path.parent,
+                output=log.write,
+                timeout=timeout,
+            )
+            log.finish()
+        if ended.timed_out and timeout is not None:
+            raise timed_out(timeout, log.tail, pull=True)
+        if ended.code != 0:
+            raise pull_failure(name, ended.code, log.tail)
+
+    @contextlib.contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        from filelock import FileLock
+
+        path = self._host_lock_dir / f"{key}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            lock.acquire(poll_interval=_POLL)
+        except OSError as error:
+            raise EngineError(f"{path}: {error.strerror or error}") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+@contextlib.contextmanager
+def _log_errors(log_path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(f"{error.filename or log_path}: {error.strerror or error}") from None
+
+
+def _share_log(source: str, target: Path) -> None:
+    """Every item of a shared build has the log among its artifacts."""
+    if target.exists() or not Path(source).exists():
+        return
+    with _log_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, target)
