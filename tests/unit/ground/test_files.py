@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest_madengine.files import append_line, encoded, locked, safe_name, utc_now, write_atomic
 
@@ -146,6 +146,7 @@ class TestAppendLine:
 
 
 @given(st.text(st.characters()))
+@example("\ud800")
 def test_any_text_can_be_encoded(text: str) -> None:
     raw = encoded(text)
     if not any("\ud800" <= character <= "\udfff" for character in text):

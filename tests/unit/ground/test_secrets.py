@@ -30,7 +30,6 @@ class TestSecret:
             str(secret),
             repr(secret),
             f"{secret}",
-            "%s %r" % (secret, secret),
             str([secret]),
             f"{secret!r}",
         ]
