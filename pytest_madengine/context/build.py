@@ -54,8 +54,9 @@ def build_context(
     """Merges all sources; later ones win: detection, tools.json, ``MAD_SECRETS*``, manifest, file, string.
 
     Values of ``docker_env_vars`` and ``docker_build_arg`` whose names are secret (contract 14.2) are
-    :class:`~pytest_madengine.secrets.Secret`.  A reference of a manifest (``{"from_env": NAME}``) becomes a
-    ``Secret`` when the variable exists and stays a reference otherwise, because only items that use it fail.
+    :class:`~pytest_madengine.secrets.Secret`.  A reference of a manifest (``{"from_env": NAME}``, also in
+    ``env_vars``) becomes a ``Secret`` when the variable exists and stays a reference otherwise, because only
+    items that use it fail.
 
     :param environ: variables of the host.
     :param tools_docker: the ``docker`` object of tools.json.
@@ -142,9 +143,8 @@ def _manifest_layers(
 
 
 def _resolved(value: Any, environ: Mapping[str, str]) -> Any:
-    if isinstance(value, Mapping) and value.get("from_env") in environ:
-        return Secret(environ[value["from_env"]])
-    return value
+    name = value.get("from_env") if isinstance(value, Mapping) else None
+    return Secret(environ[name]) if isinstance(name, str) and name in environ else value
 
 
 def _secret_layers(environ: Mapping[str, str], warnings: list[str]) -> list[Layer]:

@@ -31,7 +31,8 @@ _AMD_PRODUCTS: Final = (
 )
 _INTEL_ID: Final = re.compile(r"0x[0-9a-f]{4}")
 _NVIDIA_NAME: Final = re.compile(
-    r"(?:(?:NVIDIA|Tesla|GeForce|Quadro|RTX|GTX|TITAN)\b.*|[A-Z]{1,2}\d{1,3}[A-Z]{0,2}(?:[ -].*)?)", re.I
+    r"(?:(?:NVIDIA|Tesla|GeForce|Quadro|RTX|GTX|TITAN)\b.*|(?!MI\d)[A-Z]{1,2}\d{1,3}[A-Z]{0,2}(?:[ -].*)?)",
+    re.I,
 )
 
 

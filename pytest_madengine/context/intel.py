@@ -39,7 +39,10 @@ class _RenderNode:
 
 
 def detect_intel(probe: Probe) -> VendorFacts | None:
-    """Facts of the Intel GPUs; ``None`` when there are none.  Integrated graphics (PCI bus 0) do not count."""
+    """Facts of the Intel GPUs; ``None`` when there are none.
+
+    Integrated graphics (PCI bus 0) do not count.
+    """
     tools = Tools(probe)
     nodes = _render_nodes(probe)
     devices = parse_discovery(tools.run("xpu-smi", "discovery").value)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pytest_madengine.context.literal import type_name
+from pytest_madengine.context.literal import one_line, type_name
 from pytest_madengine.context.ranges import parse_ranges
 from pytest_madengine.errors import ContextError
 from pytest_madengine.secrets import Secret
@@ -45,11 +45,11 @@ class Check:
 
     def error(self, key: str, text: str) -> ContextError:
         """The error of one key."""
-        return ContextError(f"{self.source}: {key} {text}")
+        return ContextError(one_line(f"{self.source}: {key} {text}"))
 
     def warn(self, key: str, text: str) -> None:
         """Notes a warning of one key."""
-        self.warnings.append(f"{self.source}: {key} {text}")
+        self.warnings.append(one_line(f"{self.source}: {key} {text}"))
 
 
 Checker = Callable[[Check, str, Any], Any]
@@ -87,7 +87,7 @@ def to_text(value: Any) -> str | Secret | None:
 
 
 def parse_boolean(text: str) -> bool | None:
-    """The value of a boolean text (``true``, ``1``, ``yes``, ``on``, ... in any case); ``None`` for others."""
+    """The value of a boolean text (``true``, ``1``, ``yes``, ``on``, ... in any case), else ``None``."""
     return _BOOLEANS.get(text.strip().lower())
 
 
@@ -133,7 +133,7 @@ def _unknown(key: str, value: Any) -> str:
     return "is unknown and has no effect"
 
 
-def _any(check: Check, key: str, value: Any) -> Any:
+def _any(_check: Check, _key: str, value: Any) -> Any:
     return value
 
 

@@ -84,6 +84,11 @@ def as_object(value: object, source: str) -> dict[str, Any]:
     return tree
 
 
+def one_line(text: str) -> str:
+    """The text with control characters escaped: keys are untrusted and appear in messages."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def type_name(value: object) -> str:
     """The name of a value's type in words of JSON."""
     names: dict[type, str] = {bool: "true/false", int: "a number", float: "a number", str: "text"}
@@ -104,7 +109,8 @@ def _tree(value: object, source: str, path: str, depth: int) -> Any:
         for key, entry in value.items():
             if not isinstance(key, str):
                 raise ContextError(f"{source}: keys{f' of {path}' if path else ''} must be text, one is not")
-            result[key] = _tree(entry, source, f"{path}.{key}" if path else key, depth + 1)
+            name = one_line(key)
+            result[key] = _tree(entry, source, f"{path}.{name}" if path else name, depth + 1)
         return result
     if isinstance(value, (list, tuple)):
         return [_tree(entry, source, path, depth + 1) for entry in value]

@@ -124,12 +124,15 @@ class Probe:
 
     def exists(self, path: str) -> bool:
         """True when the path exists and may be looked at."""
-        return os.path.exists(self._local(path))
+        try:
+            return self._local(path).exists()
+        except (OSError, ValueError):
+            return False
 
     def listdir(self, path: str) -> list[str]:
         """Sorted names in a directory; empty when absent or unreadable."""
         try:
-            return sorted(os.listdir(self._local(path)))
+            return sorted(entry.name for entry in self._local(path).iterdir())
         except (OSError, ValueError):
             return []
 
@@ -152,12 +155,17 @@ class Probe:
         path = self.environ.get("PATH", os.defpath)
         for directory in [*path.split(os.pathsep), *directories]:
             # A relative PATH entry would make the result depend on the current directory.
-            if directory.startswith("/"):
-                candidate = f"{directory.rstrip('/')}/{name}"
-                local = self._local(candidate)
-                if os.path.isfile(local) and os.access(local, os.X_OK):
-                    return candidate
+            candidate = f"{directory.rstrip('/')}/{name}"
+            if directory.startswith("/") and self._is_executable(candidate):
+                return candidate
         return ""
+
+    def _is_executable(self, path: str) -> bool:
+        local = self._local(path)
+        try:
+            return local.is_file() and os.access(local, os.X_OK)
+        except (OSError, ValueError):
+            return False
 
     def command(self, argv: Sequence[str], timeout: float = TIMEOUT) -> CommandOutput:
         """Runs a tool with English messages and without the secrets of our environment.
