@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import IO, Any
 
 import pytest
@@ -17,6 +18,22 @@ def add_suite_property(config: pytest.Config, name: str, value: str) -> None:
     xml = config.stash.get(xml_key, None)
     if xml is not None:
         xml.add_global_property(name, value)
+
+
+def uncaptured_stream(reporter: Any) -> IO[str] | None:
+    """A stream of our own to where pytest's terminal writer writes.
+
+    While a test runs, pytest's capture points file descriptor 1 elsewhere; a duplicate made before that
+    (in ``pytest_configure``) still reaches the terminal.
+    """
+    file = getattr(getattr(reporter, "_tw", None), "_file", None)
+    if file is None:
+        return None
+    try:
+        number = os.dup(file.fileno())
+    except (OSError, ValueError, AttributeError):
+        return file  # type: ignore[no-any-return]  # not backed by a descriptor, so never redirected
+    return open(number, "w", encoding="utf-8", errors="replace", buffering=1)  # noqa: SIM115
 
 
 def swap_terminal_file(reporter: Any, wrap: Any) -> IO[str] | None:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_madengine.compat import add_suite_property
 from pytest_madengine.files import utc_now
 from pytest_madengine.items import MODEL_FILES
+from pytest_madengine.junit import suite_properties
 from pytest_madengine.results.record import Outcome, RunRecord
 from pytest_madengine.running import records_on
 
@@ -61,11 +63,13 @@ class Controller:
 
     # ---- start --------------------------------------------------------------------------------------
 
-    @pytest.hookimpl(tryfirst=True)
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
         """Makes the session directory before any worker starts."""
         if self.session.selected and not self.session.plan_only:
             self.session.make_directory()
+            for name, value in suite_properties(self.session):
+                add_suite_property(self.config, name, value)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

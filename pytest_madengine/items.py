@@ -112,9 +112,9 @@ class MadItem(pytest.Function):
                 self.add_marker(marker)
             self.extra_keyword_matches.add(tag)
 
-    def reportinfo(self) -> tuple[Path, int | None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """The entry's file: a model has no line of Python to point at."""
-        return self.path, None, self.name
+        return self.path, 0, self.name
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """At most 15 lines for an error of the model; a traceback only for other exceptions."""

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from pytest_madengine.compat import swap_terminal_file
+from pytest_madengine.compat import swap_terminal_file, uncaptured_stream
 
 if TYPE_CHECKING:
     from pytest_madengine.controller import Controller
@@ -32,6 +32,7 @@ class Progress:
         self.controller = controller
         self.reporter = reporter
         self.heartbeat = heartbeat
+        self._stream: IO[str] | None = None
         self._running: dict[str, float] = {}
         self._tails: dict[str, LogTail] = {}
         self._lock = threading.RLock()
@@ -39,23 +40,34 @@ class Progress:
         self._thread = threading.Thread(target=self._loop, name="madengine-progress", daemon=True)
         self._line: LiveLine | None = None
         self._last_beat = time.monotonic()
+        #: Our lines have ended the line that pytest believes it is on.
+        self._mid_line = False
 
     def start(self) -> None:
         """Starts the thread, and the live line if the output is a terminal."""
-        if self.reporter is not None and self.reporter.isatty and not self.session.settings.live:
-            self._line = LiveLine(self.reporter)
+        if self._stream is None:
+            return
+        if self.reporter.isatty and not self.session.settings.live:
+            self._line = LiveLine(self.reporter, self._stream)
         self._thread.start()
+
+    def open(self) -> None:
+        """Finds the way to the terminal; to be called before pytest captures output."""
+        self._stream = uncaptured_stream(self.reporter)
 
     def stop(self) -> None:
         """Shows what is left of the logs and ends the thread."""
         self._wake.set()
-        self._thread.join(timeout=10)
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
         if self._line is not None:
             self._line.close()
+            self._line = None
 
     def started(self, nodeid: str) -> None:
         """An item starts."""
         with self._lock:
+            self._mid_line = False
             self._running[nodeid] = time.monotonic()
             if self.session.settings.live:
                 self._tails[nodeid] = LogTail(nodeid.partition("::")[2], self._directory(nodeid))
@@ -101,9 +113,12 @@ class Progress:
             self._write(f"[{tail.name}] {line}")
 
     def _write(self, line: str) -> None:
-        if self.reporter is not None:
-            self.reporter.ensure_newline()
-            self.reporter.write_line(line)
+        if self._stream is None:
+            return
+        start = "\n" if self.reporter._tw.width_of_current_line and not self._mid_line else ""
+        self._mid_line = True
+        self._stream.write(f"{start}{line}\n")
+        self._stream.flush()
 
 
 class LogTail:
@@ -141,8 +156,9 @@ class LogTail:
 class LiveLine:
     """Text after the cursor of a terminal that disappears before anything else is written."""
 
-    def __init__(self, reporter: Any) -> None:
+    def __init__(self, reporter: Any, stream: IO[str]) -> None:
         self.reporter = reporter
+        self.stream = stream
         self._shown = 0
         self._lock = threading.RLock()
         self._file: IO[str] | None = swap_terminal_file(reporter, lambda file: _Erasing(self, file))
@@ -157,14 +173,15 @@ class LiveLine:
             room = int(writer.fullwidth) - int(writer.width_of_current_line) - 2
             text = f" {text}"[: max(room, 0)]
             if len(text) > 1:
-                self._file.write(text)
-                self._file.flush()
+                self.stream.write(text)
+                self.stream.flush()
                 self._shown = len(text)
 
     def erase(self) -> None:
         """Takes the text away and leaves the cursor where pytest expects it."""
         if self._shown and self._file is not None:
-            self._file.write(f"\x1b[{self._shown}D\x1b[K")
+            self.stream.write(f"\x1b[{self._shown}D\x1b[K")
+            self.stream.flush()
             self._shown = 0
 
     def close(self) -> None:
@@ -172,7 +189,6 @@ class LiveLine:
         if self._file is not None:
             with self._lock:
                 self.erase()
-                self._file.flush()
             swap_terminal_file(self.reporter, lambda _: self._file)
             self._file = None
 

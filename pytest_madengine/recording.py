@@ -54,6 +54,7 @@ def make_record(run: ItemRun) -> RunRecord:
         warnings=tuple(redact(line) for line in run.warnings),
         attempts=(Attempt(outcome, redact(reason), phase, run.started, sum(run.durations.values())),),
         fingerprint=_fingerprint(run),
+        has_row=run.verdict.has_row if run.verdict else True,
         infrastructure=bool(failure and failure.infrastructure)
         or bool(run.verdict and run.verdict.infrastructure),
     )

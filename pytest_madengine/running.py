@@ -36,18 +36,27 @@ class RunningPlugin:
 
     # ---- collection ---------------------------------------------------------------------------------
 
-    @pytest.hookimpl(tryfirst=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        """``models.json`` and ``scripts/*/get_models_json.py`` of the MAD root."""
-        if file_path.name not in MODEL_FILES:
-            return None
-        try:
-            source = file_path.relative_to(self.session.settings.root).as_posix()
-        except ValueError:
-            return None
-        if source not in self.session.items_by_file:
+        """``models.json`` of the MAD root and of its ``scripts`` directories."""
+        if file_path.name != "models.json" or not self._has_items(file_path):
             return None
         return MadFile.from_parent(parent, path=file_path)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makemodule(
+        self, module_path: Path, parent: pytest.Collector
+    ) -> pytest.Collector | None:
+        """``get_models_json.py``: in place of the module that pytest would import."""
+        if module_path.name not in MODEL_FILES or not self._has_items(module_path):
+            return None
+        return MadFile.from_parent(parent, path=module_path)
+
+    def _has_items(self, path: Path) -> bool:
+        try:
+            source = path.relative_to(self.session.settings.root).as_posix()
+        except ValueError:
+            return False
+        return source in self.session.items_by_file
 
     # ---- one item -----------------------------------------------------------------------------------
 

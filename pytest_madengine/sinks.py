@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,6 +25,8 @@ class FileSinks:
 
         self.session = session
         self.table: PerfCsv = PerfCsv(session.settings.output, session.settings.perf_csv_schema)
+        #: Lines for the end of the terminal output.
+        self.notes: list[str] = []
         self.side: SideFiles = SideFiles(session.settings.output.parent, session.settings.output)
 
     @pytest.hookimpl(tryfirst=True)
@@ -36,7 +38,12 @@ class FileSinks:
         rows = self.table.append(record)
         self.side.write_item(record, rows)
 
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Says what was left out of the files."""
+        for note in self.notes:
+            terminalreporter.write_line(note)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_mad_finish(self, records: list[RunRecord]) -> None:
         """Writes the cumulative files once."""
-        self.side.finish([record for record in records if record.has_row])
+        self.notes += self.side.finish([record for record in records if record.has_row])

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_madengine import options
+from pytest_madengine.live import Progress
 from pytest_madengine.results.record import Outcome, RunRecord
 
 if TYPE_CHECKING:
     from pytest_madengine.controller import Controller
-    from pytest_madengine.live import Progress
     from pytest_madengine.session import MadSession
 
 _STYLE = {Outcome.SUCCESS: "green", Outcome.FAILURE: "red", Outcome.SKIPPED: "yellow"}
@@ -27,7 +27,9 @@ class TerminalView:
         self.config = config
         self.session = session
         self.controller = controller
-        self.progress: Progress | None = None
+        heartbeat = options.seconds(config, "heartbeat", session.settings.environ)
+        self.progress = Progress(session, controller, None, heartbeat)
+        self._started = False
 
     def pytest_report_header(self) -> list[str]:
         """One line about the repository and the host."""
@@ -57,29 +59,27 @@ class TerminalView:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """An item starts (under xdist: on a worker)."""
         if nodeid in self.controller.expected:
-            self._progress().started(nodeid)
+            if not self._started:
+                self._started = True
+                self.progress.start()
+            self.progress.started(nodeid)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """An item ended."""
-        if self.progress is not None:
+        if self._started:
             self.progress.finished(nodeid)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Stops the live line before the summary is written."""
-        if self.progress is not None:
-            self.progress.stop()
+        self.progress.stop()
 
-    def _progress(self) -> Progress:
-        if self.progress is None:
-            from pytest_madengine.live import Progress
-
-            heartbeat = options.seconds(self.config, "heartbeat", self.session.settings.environ)
-            reporter = self.config.pluginmanager.getplugin("terminalreporter")
-            self.progress = Progress(self.session, self.controller, reporter, heartbeat)
-            self.progress.start()
-        return self.progress
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self) -> None:
+        """Finds the terminal while nothing is captured."""
+        self.progress.reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        self.progress.open()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -120,7 +120,7 @@ class TerminalView:
             reporter.write_line((text + reason).rstrip())
 
     def _places(self, reporter: Any, records: list[RunRecord]) -> None:
-        counts = {outcome: 0 for outcome in Outcome}
+        counts = dict.fromkeys(Outcome, 0)
         for record in records:
             counts[record.outcome] += 1
         total = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)

@@ -122,7 +122,7 @@ def test_collect_only_runs_and_writes_nothing(three: Any) -> None:
 def test_unknown_tag_exits_4_with_close_matches(three: Any) -> None:
     result = three.run("--mad-tags", "alfa")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*No models found corresponding to the given tag: alfa*", "*alpha*"])
+    result.stderr.fnmatch_lines(["*No models found corresponding to the given tag: alfa*alpha*"])
     assert "docker" not in result.stderr.str().lower()
 
 
@@ -132,10 +132,10 @@ def test_model_dir_and_root_option(three: Any, tmp_path: Any, monkeypatch: Any) 
     result = three.pytester.runpytest_inprocess(
         "--mad-root", root, "--mad-tags", "gamma", "--collect-only", "-q"
     )
-    assert "models.json::gamma" in result.stdout.str()
+    assert "::gamma" in result.stdout.str()
     monkeypatch.setenv("MODEL_DIR", root)
     result = three.pytester.runpytest_inprocess("--mad-tags", "gamma", "--collect-only", "-q")
-    assert "models.json::gamma" in result.stdout.str()
+    assert "::gamma" in result.stdout.str()
 
 
 def test_no_repository_is_a_usage_error(pytester: pytest.Pytester) -> None:
