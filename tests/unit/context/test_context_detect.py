@@ -221,3 +221,27 @@ def test_importing_the_context_is_quiet(tmp_path: Path):
     )
     assert result.returncode == 0, result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_real_executables_on_path(tmp_path: Path):
+    """The whole way with real processes: a tool on PATH, stdout and stderr apart, no shell."""
+    uuid = "GPU-2d1f6c1e-8a4b-3c55-9b1a-5f0e2f1a7c01"
+    smi = f"""#!/bin/sh
+echo "warning: persistence mode is off" >&2
+case "$*" in
+  -L) echo "GPU 0: NVIDIA T4 (UUID: {uuid})" ;;
+  *index,uuid*) echo "0, {uuid}, 00000000:1B:00.0" ;;
+  *query-gpu=name*) echo "Tesla T4" ;;
+  *) exit 9 ;;
+esac
+"""
+    nvcc = "#!/bin/sh\necho 'Cuda compilation tools, release 12.2, V12.2.91'\n"
+    for name, text in (("nvidia-smi", smi), ("nvcc", nvcc)):
+        path = tmp_path / name
+        path.write_text(text)
+        path.chmod(0o755)
+    facts = detect_host(Probe.real({"PATH": f"{tmp_path}:/usr/bin:/bin"}), None)
+    assert facts.gpu_vendor == "NVIDIA"
+    assert facts.gpus == (Gpu(0, "0000:1b:00.0", None, uuid),)
+    assert (facts.gpu_architecture, facts.gpu_product_name) == ("NVIDIA T4", "Tesla T4")
+    assert facts.runtime_version == "12.2"
