@@ -89,7 +89,11 @@ def find_wheel(options: argparse.Namespace, environ: Dict[str, str]) -> Tuple[st
     """Address, SHA-256 (empty: unknown) and a name of the origin that may be printed."""
     given = environ.get(options.url_variable, "").strip()
     if given:
-        address, fragment = urldefrag(given)
+        try:
+            address, fragment = urldefrag(given)
+            urlsplit(address)
+        except ValueError:
+            raise InstallError("the address of the wheel is malformed") from None
         match = re.match(r"sha256=([0-9a-fA-F]{64})$", fragment)
         return address, match.group(1).lower() if match else "", options.url_variable
     latest = environ.get(options.latest_variable, "").strip().lower() in ("1", "true", "yes", "on")
