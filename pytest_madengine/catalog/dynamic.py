@@ -40,6 +40,8 @@ _URL_PASSWORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:[^/\s@]+
 _OUTPUT_KEPT: Final = 16 * 1024
 _OUTPUT_LINES: Final = 20
 _CHUNK: Final = 1 << 16
+#: Seconds a child may live on after closing its end of the pipe.
+_GRACE: Final = 2.0
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -200,7 +202,7 @@ class DynamicFile:
 
     def _died(self) -> CatalogError:
         try:
-            status = self._process.wait(timeout=5)
+            status = self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:  # it closed the pipe and lives on
             self.kill()
             status = self._process.wait()

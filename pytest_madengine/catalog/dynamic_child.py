@@ -131,8 +131,10 @@ def _name_of(model: CustomModel) -> str:
 
 
 def _is_json(value: object) -> bool:
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, bool | int):
         return True
+    if isinstance(value, str):  # half of a surrogate pair is no text
+        return value.isascii() or value == value.encode("utf-8", "replace").decode()
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, list | tuple):
@@ -157,7 +159,11 @@ def describe(error: BaseException, file: str) -> dict[str, Any]:
         text = f"{type(error).__name__}: {error.msg}"
         line = error.lineno if error.filename == file else line
     printed = "".join([*traceback.format_list(frames), *traceback.format_exception_only(error)])
-    return {"text": " ".join(text.split())[:500], "line": line, "traceback": printed.splitlines()[-20:]}
+    return {
+        "text": " ".join(text.split()).removesuffix(":")[:500],
+        "line": line,
+        "traceback": printed.splitlines()[-20:],
+    }
 
 
 def install_shims(path: Iterable[str] = ()) -> None:

@@ -7,7 +7,7 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Final
 
 from pytest_madengine.catalog.model import Model, Warned
@@ -27,17 +27,37 @@ _FORBIDDEN: Final = re.compile(r"[\\/:\x00-\x1f\x7f]")
 _COUNT: Final = re.compile(r"-1|[0-9]{1,9}")
 #: A path whose ``normpath`` is the path itself: saves most of the work in large files.
 _NORMAL: Final = re.compile(r"(?:[^./\x00][^/\x00]*/)*[^./\x00][^/\x00]*")
-_TEXT_FIELDS: Final = (
-    "args",
-    "training_precision",
-    "owner",
-    "url",
-    "cred",
-    "data",
-    "multiple_results",
-    "skip_gpu_arch",
-    "additional_docker_run_options",
+#: Fields a model has as the entry has them.
+_PLAIN_FIELDS: Final = frozenset(
+    {
+        "args",
+        "training_precision",
+        "owner",
+        "url",
+        "cred",
+        "data",
+        "timeout",
+        "multiple_results",
+        "skip_gpu_arch",
+        "additional_docker_run_options",
+        "distributed",
+        "slurm",
+        "log_error_pattern_scan",
+    }
 )
+_RARE_FIELDS: Final = frozenset(
+    {
+        "dockercontext",
+        "env_vars",
+        "is_deprecated",
+        "deprecated",
+        "log_error_patterns",
+        "log_error_benign_patterns",
+    }
+)
+_DEFAULTS: Final[dict[str, Any]] = {
+    entry.name: {} if entry.default_factory is not MISSING else entry.default for entry in fields(Model)
+}
 
 
 @dataclass(frozen=True)
@@ -69,10 +89,15 @@ def parse_json(data: bytes, source: str) -> object:
     :raises CatalogError: naming file, line and column.
     """
     try:
-        return json.loads(data.decode("utf-8-sig"))
+        value = json.loads(data.decode("utf-8-sig"))
+        if b"\\ud" in data or b"\\uD" in data:  # maybe half of a surrogate pair: no file can hold that
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise CatalogError(f"{source}: invalid JSON at {place}: {error.msg}") from None
+    except UnicodeEncodeError as error:
+        raise CatalogError(f"{source}: invalid JSON: lone surrogate {error.object[error.start]!r}") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
@@ -127,6 +152,17 @@ def text_of(value: str | float | bool) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _model(values: Mapping[str, Any]) -> Model:
+    """A model from the values of all its fields.
+
+    The ``__init__`` of a frozen dataclass sets each of the thirty fields through ``object.__setattr__``;
+    that is a quarter of the time a large file takes.
+    """
+    model = object.__new__(Model)
+    vars(model).update(values)
+    return model
+
+
 @dataclass
 class _Builder:
     """Collects the models, problems and unknown fields of one file."""
@@ -134,38 +170,38 @@ class _Builder:
     origin: Origin
     models: list[Model] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    #: Values of the fields an entry does not have.
+    _defaults: dict[str, Any] = field(init=False)
     _seen: dict[str, int] = field(default_factory=dict)
     #: Unknown field -> place of its first entry and number of entries that have it.
     _unknown: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        origin = self.origin
+        common = {"source": origin.source, "scope": origin.scope, "dynamic": origin.dynamic}
+        self._defaults = {**_DEFAULTS, **common}
 
     def add(self, index: int, entry: Entry, raw: Mapping[str, Any]) -> None:
         before = len(self.problems)
         if not entry.keys() <= KNOWN_FIELDS:
             self._note_unknown(index, entry)
-        name = self._name(index, entry)
-        scripts = self._path(index, "scripts", entry.get("scripts", ""), self.origin.scope)
-        dockerfile = self._path(index, "dockerfile", entry.get("dockerfile", ""), self.origin.scope)
-        context = entry.get("dockercontext", "")
-        values: dict[str, Any] = {
-            "name": name,
-            "scripts": scripts,
-            "dockerfile": dockerfile,
-            "dockercontext": context and self._path(index, "dockercontext", context, ""),
-            "n_gpus": self._gpus(index, entry),
-            "tags": self._tags(index, entry),
-        }
-        for key in _TEXT_FIELDS:
-            if key in entry:
-                values[key] = entry[key]
-        self._rare(index, entry, values)
-        self._require(index, entry, values)
+        origin = self.origin
+        # A plain dict of all fields: see _model().
+        values = {**self._defaults, "index": index}
+        for key in _PLAIN_FIELDS & entry.keys():
+            values[key] = entry[key]  # type: ignore[literal-required]
+        values["name"] = self._name(index, entry)
+        values["scripts"] = self._path(index, "scripts", entry.get("scripts", ""), origin.scope)
+        values["dockerfile"] = self._path(index, "dockerfile", entry.get("dockerfile", ""), origin.scope)
+        values["n_gpus"] = self._gpus(index, entry)
+        values["tags"] = self._tags(index, entry)
+        if not _RARE_FIELDS.isdisjoint(entry):
+            self._rare(index, entry, values)
+        if not origin.provisional:
+            self._require(index, entry, values)
         if len(self.problems) == before:
             values["raw"] = self._raw(raw, values)
-            self.models.append(self._model(index, values))
-
-    def _model(self, index: int, values: dict[str, Any]) -> Model:
-        origin = self.origin
-        return Model(index=index, source=origin.source, scope=origin.scope, dynamic=origin.dynamic, **values)
+            self.models.append(_model(values))
 
     def _raw(self, raw: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self.origin.scope:
@@ -226,24 +262,18 @@ class _Builder:
 
     def _rare(self, index: int, entry: Entry, values: dict[str, Any]) -> None:
         """Fields that most entries do not have."""
-        for name in ("timeout", "distributed", "slurm", "log_error_pattern_scan"):
-            if name in entry:
-                values[name] = entry[name]
-        for name in ("log_error_patterns", "log_error_benign_patterns"):
-            if name in entry:
-                values[name] = tuple(entry[name])  # type: ignore[literal-required]
-        if entry.get("is_deprecated") or entry.get("deprecated"):
-            values["deprecated"] = True
-        if entry.get("env_vars"):
-            variables = entry["env_vars"]
-            for name in variables:
-                if not name or "=" in name or "\0" in name:
-                    self._problem(index, "env_vars", f"{name!r} is no name of an environment variable")
-            values["env_vars"] = {name: text_of(value) for name, value in variables.items()}
+        values["dockercontext"] = self._path(index, "dockercontext", entry.get("dockercontext", ""), "")
+        if "log_error_patterns" in entry:
+            values["log_error_patterns"] = tuple(entry["log_error_patterns"])
+        values["log_error_benign_patterns"] = tuple(entry.get("log_error_benign_patterns", ()))
+        values["deprecated"] = entry.get("is_deprecated", False) or entry.get("deprecated", False)
+        variables = entry.get("env_vars", {})
+        for name in variables:
+            if not name or "=" in name or "\0" in name:
+                self._problem(index, "env_vars", f"{name!r} is no name of an environment variable")
+        values["env_vars"] = {name: text_of(value) for name, value in variables.items()}
 
     def _require(self, index: int, entry: Entry, values: Mapping[str, Any]) -> None:
-        if self.origin.provisional:
-            return
         if not values["scripts"]:
             self._problem(index, "scripts", "is missing or empty")
         if not values["dockerfile"] and not self.origin.image_given:

@@ -135,19 +135,17 @@ def _problems(error: ValidationError) -> list[Problem]:
     for place, group in groups:
         # The deepest error knows the value that is wrong, e.g. the one number in a list of tags.
         deepest = max(group, key=lambda detail: len(detail["loc"]))
-        loc, kind, value = deepest["loc"], deepest["type"], deepest["input"]
+        loc, value = deepest["loc"], deepest["input"]
         if not place:
             found.append(Problem(None, f"should be a JSON array of entries, not {_describe(value)}"))
         elif len(place) == 1:
             found.append(Problem(int(place[0]), f"should be an object, not {_describe(value)}"))
         else:
-            found.append(Problem(int(place[0]), _field_text(str(place[1]), loc[2:], kind, value)))
+            found.append(Problem(int(place[0]), _field_text(str(place[1]), loc[2:], value)))
     return found
 
 
-def _field_text(field: str, inner: tuple[int | str, ...], kind: str, value: object) -> str:
-    if kind == "string_unicode":
-        return f"field {field!r}: is not valid Unicode text"
+def _field_text(field: str, inner: tuple[int | str, ...], value: object) -> str:
     where = f"value of {inner[0]!r} " if field == "env_vars" and inner else ""
     expected = "a text, number or boolean" if where else _EXPECTED.get(field, "a text")
     return f"field {field!r}: {where}should be {expected}, not {_describe(value)}"

@@ -229,7 +229,7 @@ def _unmatched(selector: Selector, index: ModelIndex) -> SelectorError:
         close.update(dict.fromkeys(difflib.get_close_matches(text, candidates, n=_SUGGESTIONS)))
     if close:
         message += f" (close matches: {', '.join(list(close)[:_SUGGESTIONS])})"
-    return SelectorError(message, hint="'madengine discover' lists all models")
+    return SelectorError(message, hint="pytest --mad-list-tags shows all tags and models")
 
 
 def _warnings(selector: Selector, models: Sequence[Model], index: ModelIndex) -> list[Warned]:
