@@ -88,11 +88,19 @@ def _nested(parent: str, key: str, convert: Callable[[str], tuple[str, Any]]) ->
 
 
 def _health(key: str, convert: Callable[[str], Any]) -> Flag:
-    return _nested("extra_config", "Healthcheck", lambda value: (key, convert(value)))
+    def handle(found: Collected, value: str) -> None:
+        check = found.fields.get("extra_config", {}).get("Healthcheck", {})
+        if check.get("Test") == ["NONE"]:
+            raise ValueError("conflicts with --no-healthcheck")
+        found.put("extra_config", "Healthcheck", {**check, key: convert(value)})
+
+    return Flag(handle)
 
 
 def _no_healthcheck(found: Collected, value: str) -> None:
     if read.boolean(value):
+        if "Healthcheck" in found.fields.get("extra_config", {}):
+            raise ValueError("conflicts with --health-* flags")
         found.put("extra_config", "Healthcheck", {"Test": ["NONE"]})
 
 

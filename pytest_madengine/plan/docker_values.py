@@ -8,13 +8,14 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final
 
 from pytest_madengine.plan.runplan import Device, Mount
 
 _SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,9})?) ?([kmgtp]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
 _UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ns|us|µs|ms|s|m|h)")
+_DURATION: Final = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS: Final = {
     "ns": 1,
     "us": 10**3,
@@ -101,7 +102,7 @@ def duration(value: str) -> int:
     parts = _DURATION.findall(value)
     if not parts or "".join(amount + unit for amount, unit in parts) != value:
         raise ValueError(f"{value!r} is not a duration such as 1m30s")
-    return round(sum(float(amount) * _NANOSECONDS[unit] for amount, unit in parts))
+    return round(sum(Decimal(amount) * _NANOSECONDS[unit] for amount, unit in parts))
 
 
 def choice(*allowed: str, prefixes: tuple[str, ...] = ()) -> Callable[[str], str]:
