@@ -78,7 +78,7 @@ def _check(session: MadSession) -> None:
     if not session.selected:
         return
     context = session.context
-    session.warnings += [Warned(text) for text in (*context.warnings, *session.host_facts.warnings)]
+    session.warnings += [Warned(text) for text in context.warnings]
     if context.get("docker_gpus"):
         parse_gpu_list(str(context.get("docker_gpus")))
     if not session.plan_only:

@@ -53,7 +53,7 @@ class Controller:
         manager = config.pluginmanager
         manager.register(controller, "madengine-controller")
         manager.register(TerminalView(config, session, controller), "madengine-terminal")
-        if session.plan_only or not session.selected:
+        if session.plan_only:
             return
         manager.register(FileSinks(session), "madengine-files")
         if manager.hasplugin("html"):
@@ -151,7 +151,7 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Accounts for items without a record, then lets the sinks finish."""
-        if self.session.plan_only or not self.session.selected:
+        if self.session.plan_only:
             return
         started = {entry.get("nodeid") for entry in self.journal.entries() if entry.get("event") == "start"}
         why = self.stop_reason or str(session.shouldstop or session.shouldfail or "the session ended early")

@@ -2,18 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pytest_madengine.errors import DockerfileError
+from pytest_madengine.plan.runplan import Image
+from pytest_madengine.secrets import Secret
+
 if TYPE_CHECKING:
+    from pytest_madengine.images.builder import BuildRequest
     from pytest_madengine.itemrun import ItemRun
+
+
+def image_for(run: ItemRun) -> Image:
+    """The image of an item, ready to run.
+
+    :raises MadError: no Dockerfile matches, the build or pull failed, no engine answers.
+    """
+    session, spec = run.session, run.spec
+    if spec.error is not None:
+        raise spec.error
+    given = given_name(run)
+    if session.plan_only:
+        return Image(given or intended_name(run), dockerfile=_dockerfile(run), context=_context(run))
+    if given:
+        log = run.artifacts / "pull.live.log"
+        settings = session.settings
+        return session.builder.given(
+            given, pull=not settings.no_pull, timeout=settings.timeout_pull, log_path=log
+        )
+    request = build_request(run)
+    run.warnings += request.notes
+    image = session.builder.ensure(request)
+    if spec.dockerfile is not None:
+        run.warnings += spec.dockerfile.warnings
+    return image
+
+
+def build_request(run: ItemRun) -> BuildRequest:
+    """The build an item needs (contract 8.3).
+
+    :raises MadError: the Dockerfile cannot be read or the build context is missing.
+    """
+    from pytest_madengine.images.builder import make_build_request
+    from pytest_madengine.images.labels import owner_labels
+    from pytest_madengine.plan.names import log_name
+
+    session, spec = run.session, run.spec
+    if spec.dockerfile is None:
+        raise DockerfileError(f"no Dockerfile for model {run.model_name}")
+    name = log_name(run.model_name, spec.base, spec.selected.params_id)
+    return make_build_request(
+        spec.selected.model,
+        spec.selected.parameters,
+        spec.dockerfile,
+        session.context,
+        credential_arguments(run),
+        session.settings,
+        log_path=run.artifacts / f"{name}.build.live.log",
+        labels=owner_labels(run.model_name, spec.name, session.run_id),
+    )
+
+
+def credential_arguments(run: ItemRun) -> Mapping[str, str | Secret]:
+    """Fields of the model's credential as ``<CRED>_<FIELD upper>`` (contract 8.3)."""
+    model = run.spec.selected.model
+    fields = run.credentials.get(model.cred) if model.cred else None
+    if not isinstance(fields, Mapping):
+        return {}
+    return {
+        f"{model.cred}_{name.upper()}": value
+        for name, value in fields.items()
+        if isinstance(value, (str, Secret))
+    }
 
 
 def intended_name(run: ItemRun) -> str:
     """Name of the image the item is meant to run in."""
-    from pytest_madengine.images.naming import image_name
-
     given = given_name(run)
-    return given or image_name(run.model_name, run.spec.base)
+    if given or run.spec.dockerfile is None:
+        return given
+    return build_request(run).names[0]
 
 
 def given_name(run: ItemRun) -> str:
@@ -24,3 +93,10 @@ def given_name(run: ItemRun) -> str:
     model = run.spec.selected.model
     return "" if model.dockerfile else model.prebuilt_image
 
+
+def _dockerfile(run: ItemRun) -> str:
+    return run.spec.dockerfile.relative if run.spec.dockerfile is not None else ""
+
+
+def _context(run: ItemRun) -> Mapping[str, object]:
+    return run.spec.dockerfile.context if run.spec.dockerfile is not None else {}

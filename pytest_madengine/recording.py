@@ -110,9 +110,14 @@ def _gpu_count(run: ItemRun) -> int:
 
 
 def _intended_image(run: ItemRun) -> str:
+    """Of an item without an image: the name it was meant to get; empty when that is what is wrong."""
+    from pytest_madengine.errors import MadError
     from pytest_madengine.imaging import intended_name
 
-    return intended_name(run)
+    try:
+        return intended_name(run)
+    except MadError:
+        return ""
 
 
 def _image(run: ItemRun) -> dict[str, str]:

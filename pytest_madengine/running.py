@@ -215,6 +215,7 @@ def _drive(plugin: RunningPlugin, run: ItemRun) -> RunRecord:
     """The steps that the fixtures of a model item perform, for ``mad_run``."""
     from pytest_madengine.errors import MadError
 
+    run.session.make_directory()
     plugin.journal.start(run.item_id, run.spec, plugin.worker)
     held = None
     try:

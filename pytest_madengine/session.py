@@ -118,10 +118,18 @@ class MadSession:
         """Facts of this host; in a worker those that the controlling process found."""
         if self.facts is not None:
             return self.facts
+        from pytest_madengine.context.build import detection_hints
         from pytest_madengine.context.detect import detect_host, simulated_host
         from pytest_madengine.context.probe import Probe
 
-        facts = detect_host(Probe.real(self.settings.environ), self.settings.root)
+        settings = self.settings
+        hints = detection_hints(string=settings.context, file=settings.context_file)
+        facts = detect_host(
+            Probe.real(settings.environ),
+            settings.root,
+            rocm_path=hints.rocm_path,
+            gpu_vendor=hints.gpu_vendor,
+        )
         if self.settings.simulate_gpus:
             facts = simulated_host(self.settings.simulate_gpus, facts)
         return facts
