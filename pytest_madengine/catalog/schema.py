@@ -148,7 +148,9 @@ def _problems(error: ValidationError) -> list[Problem]:
 def _field_text(field: str, inner: tuple[int | str, ...], value: object) -> str:
     where = f"value of {inner[0]!r} " if field == "env_vars" and inner else ""
     expected = "a text, number or boolean" if where else _EXPECTED.get(field, "a text")
-    return f"field {field!r}: {where}should be {expected}, not {_describe(value)}"
+    # A text instead of the object of variables may hold a token.
+    got = "a text" if field == "env_vars" and isinstance(value, str) else _describe(value)
+    return f"field {field!r}: {where}should be {expected}, not {got}"
 
 
 def _describe(value: object) -> str:

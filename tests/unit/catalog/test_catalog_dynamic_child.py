@@ -54,7 +54,7 @@ def test_custom_model() -> None:
 def test_conversation(file: Path) -> None:
     """First all models, then the updated ones that were asked for."""
     file.write_text(GOOD)
-    requests = [{"file": str(file), "path": []}, {"update": [1]}]
+    requests: list[dict[str, Any]] = [{"file": str(file), "path": []}, {"update": [1]}]
 
     def next_request() -> dict[str, Any]:
         if not requests:

@@ -151,6 +151,11 @@ def test_deprecated(name: str) -> None:
             {"A": ["s3cret"]},
             "field 'env_vars': value of 'A' should be a text, number or boolean, not a list",
         ),
+        (
+            "env_vars",
+            "TOKEN=s3cret",
+            "field 'env_vars': should be an object of texts, numbers or booleans, not a text",
+        ),
         ("env_vars", {"": "x"}, "field 'env_vars': '' is no name of an environment variable"),
         ("env_vars", {"a=b": "x"}, "field 'env_vars': 'a=b' is no name of an environment variable"),
         ("distributed", "torchrun", "field 'distributed': should be an object, not the text 'torchrun'"),
@@ -282,7 +287,9 @@ def test_escaped_surrogate_pair() -> None:
 
 def test_unknown_fields() -> None:
     """Contract 3: any other field is kept; one warning per field, with did-you-mean."""
-    entries = [{**MINIMAL, "name": f"m{i}", "env": {"A": 1}, "dokerfile": "x"} for i in range(3)]
+    entries: list[dict[str, Any]] = [
+        {**MINIMAL, "name": f"m{i}", "env": {"A": 1}, "dokerfile": "x"} for i in range(3)
+    ]
     entries[1]["quite_other"] = [1]
     parsed = build_models(entries, ROOT)
     assert [warning.message for warning in parsed.warnings] == [
