@@ -96,7 +96,7 @@ def _clients(name: str, environ: Mapping[str, str], endpoint: Endpoint) -> Itera
         version = _version(text)
         if version is None:
             continue
-        number = ".".join(map(str, version))
+        number = _number(text)
         if "podman" in text.lower():
             # Also behind the name docker (package podman-docker): a client of Podman only.
             if endpoint.podman:
@@ -130,6 +130,11 @@ def _output(argv: list[str], environ: Mapping[str, str]) -> str:
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
 
+def _number(text: str) -> str:
+    match = re.search(r"\d+\.\d+(?:\.\d+)?", text)
+    return match[0] if match else ""
+
+
 def _version(text: str) -> tuple[int, ...] | None:
-    match = re.search(r"\bv?(\d+)\.(\d+)(?:\.(\d+))?", text)
-    return tuple(int(part) for part in match.groups(default="0")) if match else None
+    number = _number(text)
+    return tuple(map(int, number.split("."))) if number else None
