@@ -12,7 +12,7 @@ from pytest_madengine.secrets import MASK, Redactor, Secret
 
 _INDENT = "  "
 #: Columns a value may take before its origin moves away from the common column.
-_WIDEST = 60
+_WIDEST = 72
 
 
 def render_plan(plan: RunPlan, redactor: Redactor) -> str:
