@@ -73,12 +73,12 @@ def _install(workspace: Any, server: Server, **env: str) -> Any:
         "import shutil, sys\nprint('pip', *sys.argv[1:-1])\nshutil.copy(sys.argv[-1], '..')\n",
         encoding="utf-8",
     )
-    return workspace.run(
-        "python3", "../scripts/common/tools/install_wheel.py", "--package", "rocm_trace_lite", "--url-variable",
-        "ROCM_TRACE_LITE_WHEEL_URL", "--latest-variable", "ROCM_TRACE_LITE_FOLLOW_LATEST", "--repository", "o/r",
-        "--release", "v0.3.3", "--api", server.url,
-        env={"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", **env},
-    )  # fmt: skip
+    options = f"""
+        --package rocm_trace_lite --url-variable ROCM_TRACE_LITE_WHEEL_URL
+        --latest-variable ROCM_TRACE_LITE_FOLLOW_LATEST --repository o/r --release v0.3.3 --api {server.url}
+    """
+    environ = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", **env}
+    return workspace.run("python3", "../scripts/common/tools/install_wheel.py", *options.split(), env=environ)
 
 
 def test_the_pinned_release_is_installed_and_verified(workspace: Any, server: Server) -> None:

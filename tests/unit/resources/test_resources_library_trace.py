@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
 import re
 import signal
@@ -240,11 +239,9 @@ def test_without_a_workload_it_is_a_usage_error(model: Path) -> None:
 
 
 def _module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("get_library_trace", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """The script as a module; compiled here, since an import would leave a cache among the built-in files."""
+    module = ModuleType("get_library_trace")
+    exec(compile(SCRIPT.read_text(encoding="utf-8"), str(SCRIPT), "exec"), module.__dict__)
     return module
 
 
@@ -267,7 +264,7 @@ def test_no_byte_is_lost_however_it_arrives(chunks: list[bytes]) -> None:
     found = _TRACER.Calls(set(_TRACER.TRACES))
     source, feed = os.pipe()
     collected, target = os.pipe()
-    with open(source, "rb", 0) as reader, open(collected, "rb", 0) as result:
+    with os.fdopen(source, "rb", 0) as reader, os.fdopen(collected, "rb", 0) as result:
         stream = _TRACER.Stream(reader, target, found)
         for chunk in filter(None, chunks):
             os.write(feed, chunk)

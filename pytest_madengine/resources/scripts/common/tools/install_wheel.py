@@ -89,11 +89,7 @@ def find_wheel(options: argparse.Namespace, environ: Dict[str, str]) -> Tuple[st
     """Address, SHA-256 (empty: unknown) and a name of the origin that may be printed."""
     given = environ.get(options.url_variable, "").strip()
     if given:
-        try:
-            address, fragment = urldefrag(given)
-            urlsplit(address)
-        except ValueError:
-            raise InstallError("the address of the wheel is malformed") from None
+        address, fragment = urldefrag(given)
         match = re.match(r"sha256=([0-9a-fA-F]{64})$", fragment)
         return address, match.group(1).lower() if match else "", options.url_variable
     latest = environ.get(options.latest_variable, "").strip().lower() in ("1", "true", "yes", "on")
@@ -127,7 +123,7 @@ def main(arguments: List[str]) -> int:
     parser.add_argument("--release", required=True, help="tag of the pinned release")
     parser.add_argument("--api", default="https://api.github.com", help="root of the release API")
     options = parser.parse_args(arguments)
-    origin = options.repository
+    origin = options.url_variable if os.environ.get(options.url_variable, "").strip() else options.repository
     try:
         address, digest, origin = find_wheel(options, dict(os.environ))
         name = unquote(os.path.basename(urlsplit(address).path))
@@ -137,7 +133,9 @@ def main(arguments: List[str]) -> int:
         if digest and hashlib.sha256(content).hexdigest() != digest:
             raise InstallError("the wheel has not the stated SHA-256: refused")
         install(name, content)
-    except InstallError as error:
+    except (InstallError, ValueError) as failure:
+        # The text of a ValueError may hold the address.
+        error = failure if isinstance(failure, InstallError) else "the address is malformed"
         print("{} cannot be installed from {}: {}".format(options.package, origin, error), file=sys.stderr)
         print("use an image that has it, or set {} to a wheel".format(options.url_variable), file=sys.stderr)
         return 1
