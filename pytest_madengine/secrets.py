@@ -13,6 +13,8 @@ from urllib.parse import quote, quote_plus
 MASK: Final = "***"
 #: Values shorter than this many characters are not searched for (contract 14.2).
 MIN_LENGTH: Final = 4
+#: Values that are settings rather than secrets whatever their variable is called.
+_PLAIN_SETTING: Final = re.compile(r"(?i)[-+]?[0-9]{1,6}(\.[0-9]{1,6})?|true|false|none|null")
 #: Names of variables whose values are secret (contract 14.2).
 SECRET_NAME: Final = re.compile(r"(?i)token|secret|passw|api_?key|credential|private_key")
 #: Password part of a URL (contract 14.2).  It begins at the literal ``://``, so a search is linear; the
@@ -143,8 +145,12 @@ def _spans(haystack: AnyStr, form: AnyStr) -> Iterator[tuple[int, int]]:
 
 
 def _forms(value: str) -> set[str]:
-    """All forms of one value that are searched for.  Blanks alone are no secret: they are everywhere."""
-    if len(value) < MIN_LENGTH or not value.strip():
+    """All forms of one value that are searched for.  Blanks alone are no secret: they are everywhere.
+
+    Nor is a short number or a boolean word, which variables like ``MAX_TOKENS`` hold: masking ``1024``
+    wherever it stands would falsify results.
+    """
+    if len(value) < MIN_LENGTH or not value.strip() or _PLAIN_SETTING.fullmatch(value):
         return set()
     raw = _encoded(value)
     quoted = {quote(raw, safe=""), quote(raw), quote_plus(raw)}

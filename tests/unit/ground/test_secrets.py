@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import re
 import pickle
 from urllib.parse import quote, quote_plus
 
@@ -17,7 +18,7 @@ from pytest_madengine.secrets import MASK, MIN_LENGTH, Redactor, Secret, is_secr
 ANY_TEXT = st.text(st.characters())
 #: Values worth searching for, without the characters of the mask.
 SECRET_TEXT = st.text(st.characters(exclude_characters="*"), min_size=MIN_LENGTH, max_size=40).filter(
-    lambda text: text.strip()
+    lambda text: text.strip() and not re.fullmatch(r"[-+.\d]+|true|false|none|null", text, re.IGNORECASE)
 )
 #: What can stand around a secret without being part of one.
 FILLER = st.text(alphabet="-\u00b7", max_size=20)
