@@ -1,0 +1,234 @@
+"""What a run leaves for its user: collected files, the results file, the model directory (contract 10.1)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from pytest_madengine.executors.redaction import StreamRedactor
+from pytest_madengine.executors.workspace import CONTROL
+from pytest_madengine.plan.script import WORKSPACE
+from pytest_madengine.secrets import Redactor
+
+#: Collected from workspace root and model directory of every run.
+PATTERNS: Final = (
+    "*_env.csv",
+    ".*_env",
+    "*_output",
+    "*_output.csv",
+    "library_trace.csv",
+    "*_trace.csv",
+    "perf_*.csv",
+    "results*",
+)
+#: A results file larger than this many bytes is not read.
+LARGEST_RESULTS: Final = 64 * 1024 * 1024
+_CHUNK: Final = 1024 * 1024
+
+
+@dataclass
+class Collector:
+    """Moves files out of a workspace.  It never follows a symbolic link out of it.
+
+    :param root: host directory of the workspace.
+    :param model_dir: host side of the model directory.
+    :param foreign: names in ``root`` that only stand for entries of the MAD root.
+    :param copy: copies instead of moving, because a container still uses the workspace.
+    """
+
+    root: Path
+    model_dir: Path
+    foreign: frozenset[str]
+    artifacts: Path
+    redactor: Redactor
+    copy: bool = False
+    warnings: list[str] = field(default_factory=list)
+    _collected: list[str] = field(default_factory=list)
+
+    def read_results(self, name: str, existing: frozenset[str], since: int | None) -> str | None:
+        """Text of a results file written by this run, from the workspace root, else the model directory.
+
+        :param existing: container paths that were there before the run phase: copies from the repository.
+        :param since: modification time in nanoseconds of a file made when the run phase began.
+        """
+        for base, shown in ((self.root, WORKSPACE), (self.model_dir, f"{WORKSPACE}/{self.model_dir.name}")):
+            relative = PurePosixPath(name)
+            if relative.is_absolute() or ".." in relative.parts or relative.parts[0] in self._not_ours(base):
+                continue
+            path = self._inside(base / relative)
+            if path is None:
+                continue
+            state = path.stat()
+            if f"{shown}/{name}" in existing and (since is None or state.st_mtime_ns < since):
+                self.warnings.append(f"{shown}/{name} was there before the run and is not a result of it")
+                continue
+            if state.st_size > LARGEST_RESULTS:
+                self.warnings.append(f"{shown}/{name} has {state.st_size} bytes, too many for a results file")
+                continue
+            text = path.read_bytes().decode("utf-8-sig", "replace")
+            return self.redactor.text(text)
+        return None
+
+    def collect(self, patterns: Iterable[str]) -> tuple[str, ...]:
+        """Brings every match of the globs to the artifacts directory; returns their paths relative to it.
+
+        A file of the model directory whose name is taken goes to a directory named like the model directory.
+        """
+        wanted = tuple(dict.fromkeys(patterns))
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        for base in (self.root, self.model_dir):
+            for path in list(self._matches(base, wanted)):
+                relative = path.relative_to(base)
+                target = self.artifacts / relative
+                if str(relative) in self._collected or self._is_log(target):
+                    target = self.artifacts / self.model_dir.name / relative
+                self._bring(path, target)
+        return tuple(self._collected)
+
+    def keep_model_dir(self) -> None:
+        """Brings the whole model directory to the artifacts directory, as it is."""
+        target = self.artifacts / self.model_dir.name
+        if self.model_dir.is_dir() and not self.model_dir.is_symlink():
+            # Matches of its own were collected before; what they left open is filled in.
+            shutil.copytree(
+                self.model_dir, target, symlinks=True, dirs_exist_ok=True, copy_function=_link_or_copy
+            )
+
+    def _not_ours(self, base: Path) -> frozenset[str]:
+        return self.foreign | {CONTROL, self.model_dir.name} if base == self.root else frozenset()
+
+    def _is_log(self, target: Path) -> bool:
+        return target.name.endswith(".live.log") and target.parent == self.artifacts
+
+    def _matches(self, base: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+        if not base.is_dir() or base.is_symlink():
+            return
+        excluded = self._not_ours(base)
+        deepest = max((_depth(pattern) for pattern in patterns), default=0)
+        with os.scandir(base) as entries:
+            names = sorted(entry.name for entry in entries if entry.name not in excluded)
+        for name in names:
+            yield from _walk(base, PurePosixPath(name), patterns, deepest)
+
+    def _inside(self, path: Path) -> Path | None:
+        """The regular file a path leads to without leaving the workspace; links of the container count."""
+        with contextlib.suppress(OSError, RuntimeError):
+            real = path.resolve(strict=True)
+            if real.is_relative_to(self.root.resolve()) and stat.S_ISREG(real.stat().st_mode):
+                return real
+        return None
+
+    def _bring(self, source: Path, target: Path) -> None:
+        try:
+            self._bring_one(source, target)
+        except OSError as error:
+            self.warnings.append(f"cannot collect {source.relative_to(self.root)}: {error.strerror}")
+            return
+        if os.path.lexists(target):
+            self._collected.append(str(target.relative_to(self.artifacts)))
+
+    def _bring_one(self, source: Path, target: Path) -> None:
+        mode = source.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            target.mkdir(parents=True, exist_ok=True)
+            for child in sorted(source.iterdir()):
+                self._bring_one(child, target / child.name)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if stat.S_ISLNK(mode):
+            real = self._inside(source)
+            if real is None:
+                self.warnings.append(
+                    f"{source.relative_to(self.root)} leads out of the workspace: not collected"
+                )
+                return
+            _replace(target)
+            shutil.copy2(real, target)
+        elif stat.S_ISREG(mode):
+            _replace(target)
+            if self.copy:
+                shutil.copy2(source, target)
+            else:
+                shutil.move(source, target)
+        else:
+            return  # a pipe or a socket has no content
+        self._redact(target)
+
+    def _redact(self, path: Path) -> None:
+        """Rewrites a collected file that holds a secret; leaves every other file untouched."""
+        if not self.redactor.longest or not self._has_secret(path):
+            return
+        temporary = path.with_name(f".{path.name}.redacted")
+        secrets = StreamRedactor(self.redactor)
+        with path.open("rb") as source, temporary.open("wb") as target:
+            while chunk := source.read(_CHUNK):
+                target.write(secrets.feed(chunk))
+            target.write(secrets.end())
+        shutil.copymode(path, temporary)
+        temporary.replace(path)
+        self.warnings.append(f"{path.relative_to(self.artifacts)} contained a secret: replaced by ***")
+
+    def _has_secret(self, path: Path) -> bool:
+        hold, rest = self.redactor.longest - 1, b""
+        with path.open("rb") as source:
+            while chunk := source.read(_CHUNK):
+                data = rest + chunk
+                if self.redactor.data(data) != data:
+                    return True
+                rest = data[-hold:] if hold else b""
+        return False
+
+
+def _walk(base: Path, relative: PurePosixPath, patterns: tuple[str, ...], deepest: int) -> Iterator[Path]:
+    path = base / relative
+    if any(_match(relative, pattern) for pattern in patterns):
+        yield path
+    elif len(relative.parts) < deepest and path.is_dir() and not path.is_symlink():
+        for child in sorted(path.iterdir()):
+            yield from _walk(base, relative / child.name, patterns, deepest)
+
+
+def _depth(pattern: str) -> int:
+    return 64 if "**" in pattern else len(PurePosixPath(pattern).parts)
+
+
+def _match(path: PurePosixPath, pattern: str) -> bool:
+    """Shell-like matching of a relative path: ``*`` stays within a name, ``**`` is any number of names.
+
+    As in a shell, a wildcard does not match a leading dot.
+    """
+    return _match_parts(path.parts, PurePosixPath(pattern).parts)
+
+
+def _match_parts(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    if not patterns:
+        return not names
+    head, *rest = patterns
+    if head == "**":
+        return any(_match_parts(names[count:], tuple(rest)) for count in range(len(names) + 1))
+    if not names or (names[0].startswith(".") and not head.startswith(".")):
+        return False
+    return fnmatchcase(names[0], head) and _match_parts(names[1:], tuple(rest))
+
+
+def _replace(target: Path) -> None:
+    """Makes room for a file; a file of an earlier attempt gives way."""
+    if target.is_symlink() or target.is_file():
+        target.unlink()
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    if not stat.S_ISREG(os.lstat(source).st_mode):
+        return
+    _replace(Path(target))
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)

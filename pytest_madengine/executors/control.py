@@ -1,0 +1,95 @@
+"""The control directory of a run: generated scripts, the events file, what the clone needs for ssh."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_madengine.errors import CredentialError
+from pytest_madengine.executors.events import LARGEST, Events, parse_events
+from pytest_madengine.plan.runplan import Clone, RunPlan
+from pytest_madengine.plan.script import KNOWN_HOSTS, SSH_KEY, render
+from pytest_madengine.secrets import Redactor
+
+
+class ControlDirectory:
+    """Host side of ``/myworkspace/.madengine``; the directory is there already."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.warnings: list[str] = []
+
+    def write(self, plan: RunPlan, nonce: str) -> None:
+        """Writes everything the container reads there.
+
+        :raises CredentialError: the ssh key of the clone cannot be read.
+        :raises PlanError: a text of the plan cannot be written into a script.
+        """
+        watched = (plan.multiple_results,) if plan.multiple_results else ()
+        script = replace(
+            plan.script,
+            host_versions=plan.script.host_versions or host_versions(),
+            watched=plan.script.watched or watched,
+        )
+        for name, content in render(script, nonce=nonce).items():
+            (self._path / name).write_text(content, encoding="utf-8", errors="surrogateescape")
+            (self._path / name).chmod(0o755)
+        (self._path / "events").touch()
+        (self._path / "events").chmod(0o666)
+        if script.clone is not None:
+            self._write_ssh_files(script.clone, plan.options.user.partition(":")[0])
+
+    def events(self, redactor: Redactor) -> Events:
+        """What the scripts reported so far."""
+        try:
+            with (self._path / "events").open("rb") as stream:
+                text = stream.read(LARGEST).decode("utf-8", "replace")
+        except OSError as error:
+            self.warnings.append(f"the run removed its events file: {error.strerror}")
+            return Events()
+        return parse_events(redactor.text(text))
+
+    def run_start(self) -> int | None:
+        """When the run phase began, on the clock of the file system, in nanoseconds."""
+        try:
+            return (self._path / "run-start").stat().st_mtime_ns
+        except OSError:
+            return None
+
+    def _write_ssh_files(self, clone: Clone, user: str) -> None:
+        """Copies the key and the known hosts; the script empties the key after the clone."""
+        # ssh refuses a key that others could read only when it belongs to the user it runs as.
+        private = user in ("", "root", "0", str(os.getuid()))
+        for source, name in ((clone.ssh_key_file, SSH_KEY), (clone.known_hosts, KNOWN_HOSTS)):
+            if not source:
+                continue
+            target = self._path / name
+            target.parent.mkdir(exist_ok=True)
+            target.parent.chmod(0o755)
+            try:
+                content = Path(source).expanduser().read_bytes()
+            except OSError as error:
+                if name == SSH_KEY:
+                    raise CredentialError(
+                        f"cannot read ssh_key_file {source} for {clone.url}: {error.strerror}"
+                    ) from error
+                self.warnings.append(f"cannot read known hosts {source}: {error.strerror}")
+                content = b""  # no host is known then
+            target.touch(mode=0o600)
+            target.write_bytes(content)
+            target.chmod(0o600 if private and name == SSH_KEY else 0o666)
+
+
+def host_versions() -> tuple[tuple[str, str], ...]:
+    """Host column of the version table."""
+    try:
+        name = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        name = ""
+    versions = [("os", name), ("kernel", os.uname().release)]
+    rocm = Path("/opt/rocm/.info/version")
+    if rocm.is_file():
+        versions.append(("rocm", rocm.read_text(encoding="utf-8", errors="replace").strip()))
+    return tuple(versions)

@@ -1,0 +1,98 @@
+"""Who owns a container: labels that name one process of one boot of one host, and whether it lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PREFIX: Final = "pytest-madengine."
+RUN_ID: Final = PREFIX + "run-id"
+OWNER_PID: Final = PREFIX + "owner-pid"
+OWNER_HOST: Final = PREFIX + "owner-host"
+OWNER_BOOT: Final = PREFIX + "owner-boot-id"
+#: Start time of the owner in clock ticks since boot: process ids are used again, this pair is not.
+OWNER_START: Final = PREFIX + "owner-start"
+#: Process namespace the id counts in: two containers with test processes may share host name and boot.
+OWNER_NAMESPACE: Final = PREFIX + "owner-pid-namespace"
+#: Container that stays on purpose (``--mad-keep-alive``).
+KEPT: Final = PREFIX + "kept"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One process.  ``start`` is in clock ticks since boot, 0 when unknown."""
+
+    pid: int
+    start: int
+    host: str
+    boot_id: str
+    namespace: str = ""
+
+    def labels(self) -> dict[str, str]:
+        """The labels of this owner's containers (contract 8.2)."""
+        return {
+            OWNER_PID: str(self.pid),
+            OWNER_START: str(self.start),
+            OWNER_HOST: self.host,
+            OWNER_BOOT: self.boot_id,
+            OWNER_NAMESPACE: self.namespace,
+        }
+
+
+def current_owner() -> Owner:
+    """This process."""
+    pid = os.getpid()
+    return Owner(pid, start_time(pid) or 0, socket.gethostname(), boot_id(), pid_namespace())
+
+
+def pid_namespace() -> str:
+    """Identity of the process namespace of this process, e.g. ``pid:[4026531836]``."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def boot_id() -> str:
+    """Identity of this boot of this host; empty when the kernel does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def start_time(pid: int) -> int | None:
+    """Start of a process in clock ticks since boot; ``None`` when there is no such process.
+
+    Format: field 22 of ``/proc/<pid>/stat``, proc(5); the command in field 2 may hold blanks and brackets.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def owner_of(labels: Mapping[str, str]) -> Owner | None:
+    """The owner that labels name; ``None`` when they are not complete: such a container is not ours."""
+    try:
+        pid, start = int(labels[OWNER_PID]), int(labels.get(OWNER_START, "0"))
+        return Owner(pid, start, labels[OWNER_HOST], labels[OWNER_BOOT], labels.get(OWNER_NAMESPACE, ""))
+    except (KeyError, ValueError):
+        return None
+
+
+def is_alive(owner: Owner) -> bool:
+    """True while the owner runs, also when that cannot be seen from here (another process namespace).
+
+    Only meaningful on the owner's own host and boot.
+    """
+    if owner.namespace not in ("", pid_namespace()):
+        return True
+    start = start_time(owner.pid)
+    return start is not None and owner.start in (0, start)
