@@ -26,6 +26,9 @@ def build_argv(request: BuildRequest, cli: DockerCli, text: str, id_file: Path) 
     argv = [cli.path, "build"]
     if request.no_cache:
         argv.append("--no-cache")
+    if not cli.buildkit:
+        # The classic builder keeps the container of a failing step, with all build arguments in it.
+        argv.append("--force-rm")
     argv.append("--network=host")
     if request.tools_context is not None:
         if cli.build_contexts:

@@ -10,14 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_madengine.files import safe_name
+from pytest_madengine.plan.names import container_name, flat_name, log_name
+
+__all__ = [
+    "Name",
+    "container_name",
+    "image_name",
+    "is_reference",
+    "log_name",
+    "parameter_hash",
+    "random_suffix",
+    "repaired_image_name",
+]
 
 #: Longest repository name docker accepts, in characters.
 MAX_IMAGE: Final = 255
-#: Longest container name; a name is also a path component in places.
-MAX_CONTAINER: Final = 200
-#: Longest base name of a log file: the longest suffix, ``.build.live.log``, still fits into 255 bytes.
-MAX_LOG: Final = 200
 
 # Grammar of github.com/distribution/reference.
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -62,7 +69,7 @@ def repaired_image_name(
     model_name: str, base: str, build_parameters: Mapping[str, str] | None = None, arch: str = ""
 ) -> Name:
     """Like :func:`image_name`, with a note when the plain form would be rejected."""
-    wanted = f"ci-{_flat(model_name).lower()}_{base}"
+    wanted = f"ci-{flat_name(model_name).lower()}_{base}"
     if build_parameters:
         wanted += f"-{parameter_hash(build_parameters)}"
     if arch:
@@ -78,29 +85,9 @@ def parameter_hash(build_parameters: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
-def container_name(image: str, suffix: str) -> str:
-    """``container_<image>_<suffix>`` with ``/`` and ``:`` of the image as ``_``.
-
-    :param suffix: 8 random hex digits, see :func:`random_suffix`.
-    """
-    middle = re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"[/:]", "_", image))
-    head = _shortened(f"container_{middle}", MAX_CONTAINER - len(suffix) - 1)
-    return f"{head}_{suffix}"
-
-
 def random_suffix() -> str:
     """8 random hex digits: container names of concurrent runs differ."""
     return secrets.token_hex(4)
-
-
-def log_name(model_name: str, base: str, params_id: str = "") -> str:
-    """Base name of the log files, e.g. ``dummy_dummy.ubuntu.amd`` for ``...run.live.log``."""
-    parts = [_flat(model_name), base, params_id]
-    return _shortened(safe_name("_".join(part for part in parts if part)), MAX_LOG)
-
-
-def _flat(model_name: str) -> str:
-    return model_name.replace("/", "_")
 
 
 def _repaired(name: str) -> str:

@@ -97,10 +97,13 @@ def _waited(process: subprocess.Popen[bytes], timeout: float | None) -> bool:
 def _end(process: subprocess.Popen[bytes], output: Callable[[bytes], None], grace: float) -> None:
     """Ends the group; what it prints meanwhile still reaches ``output``."""
     _signal(process, signal.SIGTERM)
-    _pump(process, output, time.monotonic() + grace)
-    # Always: the leader may be gone while a child of it ignored the first signal.
-    _signal(process, signal.SIGKILL)
-    process.wait()
+    try:
+        _pump(process, output, time.monotonic() + grace)
+    finally:
+        # Always: the leader may be gone while a child of it ignored the first signal, and an impatient
+        # user interrupts twice.
+        _signal(process, signal.SIGKILL)
+        process.wait()
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -106,6 +106,15 @@ def bench(
 ) -> Iterator[Bench]:
     made = Bench(tmp_path, docker_client, environ)
     yield made
+    deadline = time.monotonic() + 60
+    while left := [
+        container.id
+        for container in docker_client.containers.list(
+            all=True, filters={"ancestor": tiny_image}, ignore_removed=True
+        )
+        if made.name in str(container.attrs["Config"])
+    ]:
+        assert time.monotonic() < deadline, f"the build left containers behind: {left}"
     for image in docker_client.images.list(filters={"label": "mad-test=1"}):
         if any(made.name in tag for tag in image.tags):
             docker_client.images.remove(str(image.id), force=True)
@@ -145,7 +154,8 @@ def test_equal_builds_are_one_and_every_model_gets_its_name(bench: Bench) -> Non
 
 def test_a_failing_build(bench: Bench) -> None:
     """Defects 6, 10: given a failing build / when run / then its output is in log and error, once built."""
-    request = bench.request('FROM mad-test/tiny:latest\nRUN echo "the output"; echo oops >&2; exit 3\n')
+    step = f'RUN echo "{bench.name}"; echo "the output"; echo oops >&2; exit 3'
+    request = bench.request(f"FROM mad-test/tiny:latest\n{step}\n")
     with pytest.raises(BuildError) as caught:
         bench.builder().ensure(request)
     assert "docker/m.Dockerfile (m) failed: " in caught.value.message
@@ -163,12 +173,13 @@ def test_a_failing_build(bench: Bench) -> None:
 
 def test_secrets_are_passed_by_name_and_masked(bench: Bench) -> None:
     """Defects 9, 30, 42: given a failing build with a secret / when run / then the real error, redacted."""
-    text = 'FROM mad-test/tiny:latest\nARG MAD_SECRETS_X\nRUN echo "<$MAD_SECRETS_X>" && false\n'
+    step = f'RUN echo {bench.name} "<$MAD_SECRETS_X>" && false'
+    text = f"FROM mad-test/tiny:latest\nARG MAD_SECRETS_X\n{step}\n"
     request = bench.request(text, build_args={"MAD_SECRETS_X": Secret(TOKEN)})
     with pytest.raises(BuildError) as caught:
         bench.builder().ensure(request)
     log = request.log_path.read_text()
-    assert "<***>" in log
+    assert f"{bench.name} <***>" in log
     assert TOKEN not in log + repr(caught.value) + "".join(caught.value.log_tail)
     assert all(TOKEN not in path.read_text() for path in (bench.root / "state").iterdir())
 
@@ -185,7 +196,7 @@ def test_an_undeclared_build_secret_stays_out_of_the_history(bench: Bench) -> No
 
 def test_a_limit_ends_the_build(bench: Bench) -> None:
     """Defect 48: given a build longer than its limit / when run / then it is stopped with all children."""
-    marker = f"sleep 97.{uuid.uuid4().int % 10**6}"
+    marker = f"sleep 97 && : {bench.name}"
     request = bench.request(f"FROM mad-test/tiny:latest\nRUN {marker}\n", timeout=2)
     with pytest.raises(BuildError, match=r"^Program timed out\. Requested timeout=2$"):
         bench.builder().ensure(request)

@@ -72,7 +72,7 @@ def test_long_names_are_cut_and_stay_apart() -> None:
     first, second = image_name("m", "x" * 400), image_name("m", "x" * 401)
     assert len(first) <= 255
     assert first != second
-    assert len(log_name("m" * 300, "b")) <= 200
+    assert len(log_name("m" * 300, "b", "")) <= 200
 
 
 @given(st.text(), st.text(), st.dictionaries(st.text(), st.text(), max_size=3), st.text(max_size=9))

@@ -100,6 +100,30 @@ def test_an_interruption_kills_the_command_and_goes_on() -> None:
     assert not _alive(pids[0])
 
 
+def test_an_interruption_of_the_grace_period_kills_at_once() -> None:
+    pids: list[int] = []
+
+    def interrupted(data: bytes) -> None:
+        pids.append(int(data.split()[0]))
+        raise KeyboardInterrupt
+
+    code = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, lambda *a: os.write(1, b'%d ' % os.getpid()))\n"
+        "while True: time.sleep(1)\n"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_streaming(
+            [sys.executable, "-S", "-c", code],
+            environ=PYTHON,
+            cwd=Path("/"),
+            output=interrupted,
+            timeout=2,
+            grace=600,
+        )
+    assert not _alive(pids[0])
+
+
 def test_limits_work_in_any_thread() -> None:
     """Defect 49: timers work in any thread."""
     results: list[tuple[int, bool, bytes]] = []

@@ -231,6 +231,12 @@ def test_impossible_argument_names(root: Root, name: str) -> None:
         root.request(build_args={name: "1"})
 
 
+def test_the_classic_builder_keeps_no_container(root: Root) -> None:
+    """design, promise 3: nothing is left behind, also by a failing step."""
+    assert "--force-rm" in root.argv(root.request(), CLASSIC)
+    assert "--force-rm" not in root.argv(root.request(), BUILDKIT)
+
+
 def test_impossible_values_and_names(root: Root) -> None:
     with pytest.raises(BuildError, match="'A' cannot be passed"):
         root.request(build_args={"A": "a\0b"})
