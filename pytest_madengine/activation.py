@@ -47,7 +47,8 @@ def activate(config: pytest.Config) -> None:
 
 
 def _usage_error(error: MadError) -> pytest.UsageError:
-    return pytest.UsageError(f"{error.message}\n{error.hint}" if error.hint else error.message)
+    lines = [error.message, *error.log_tail, error.hint]
+    return pytest.UsageError("\n".join(line for line in lines if line))
 
 
 def _make_session(config: pytest.Config) -> MadSession:
@@ -162,7 +163,7 @@ def _static_checks(root: Path, items: tuple[Selected, ...]) -> tuple[Warned, ...
 def _select_named(
     config: pytest.Config, root: Path, environ: Mapping[str, str], no_dynamic: bool, named: list[str]
 ) -> tuple[tuple[Selected, ...], tuple[Warned, ...]]:
-    from pytest_madengine.catalog.ids import parse_item_name
+    from pytest_madengine.catalog.ids import parse_item_name, selector_of
     from pytest_madengine.catalog.service import list_models, select_models
 
     here = config.invocation_params.dir
@@ -181,10 +182,12 @@ def _select_named(
             found = tuple(Selected(model) for model in catalog.models)
             warned += catalog.warnings
         else:
-            name, bracket = parse_item_name(node)
-            if name not in {model.name for model in catalog.models}:
-                raise ConfigError(_no_such_item(argument, name, [m.name for m in catalog.models]))
-            selector = _selector(name, bracket, root)
+            names = [model.name for model in catalog.models]
+            name, _ = parse_item_name(node, names)
+            if name not in names:
+                raise ConfigError(_no_such_item(argument, name, names))
+            model = next(model for model in catalog.models if model.name == name)
+            selector = selector_of(node, names=names, bases=_bases(root, model.dockerfile))
             selection = select_models(root, [selector], no_dynamic=no_dynamic, environ=environ)
             found = selection.items
         for selected in found:
@@ -193,14 +196,11 @@ def _select_named(
     return selected_items, (*warned, *_static_checks(root, selected_items))
 
 
-def _selector(name: str, bracket: str, root: Path) -> str:
-    """The selector of a node id: ``dummy2[a=1]`` -> ``/dummy2:a=1``; a Dockerfile base is dropped."""
-    pieces = bracket.split(":") if bracket else []
-    if pieces and any((root / "docker").glob("*")) and "=" not in pieces[0] and "." in pieces[0]:
-        pieces = pieces[1:]
-    # A leading slash keeps a root model from being read as a directory (contract section 5).
-    full = name if "/" in name else f"/{name}"
-    return ":".join([full, *pieces])
+def _bases(root: Path, dockerfile: str) -> list[str]:
+    """Base names of all Dockerfiles of a model, whatever their CONTEXT says."""
+    path = root / dockerfile
+    names = [entry.name for entry in path.parent.glob(f"{path.name}.*")] if dockerfile else []
+    return [name.removesuffix(".Dockerfile") for name in names]
 
 
 def _no_such_item(argument: str, name: str, names: list[str]) -> str:

@@ -33,7 +33,7 @@ def uncaptured_stream(reporter: Any) -> IO[str] | None:
         number = os.dup(file.fileno())
     except (OSError, ValueError, AttributeError):
         return file  # type: ignore[no-any-return]  # not backed by a descriptor, so never redirected
-    return open(number, "w", encoding="utf-8", errors="replace", buffering=1)  # noqa: SIM115
+    return os.fdopen(number, "w", encoding="utf-8", errors="replace", buffering=1)
 
 
 def swap_terminal_file(reporter: Any, wrap: Any) -> IO[str] | None:

@@ -61,8 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
         options.is_given(config)
         or config.getini("mad")
         or any(names_model_file(argument) for argument in config.args)
-        or (hasattr(config, "workerinput")
-        and "mad" in config.workerinput)
+        or (hasattr(config, "workerinput") and "mad" in config.workerinput)
     ):
         return
     from pytest_madengine.activation import activate

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 from typing import Final
 
 #: Seconds between asking a command to end and killing it.
 GRACE: Final = 10.0
 _CHUNK: Final = 64 * 1024
+_GUARD: Final = Path(__file__).with_name("guard.py")
 
 
 @dataclass(frozen=True)
@@ -39,16 +43,19 @@ def run_streaming(
     """Runs a command in a process group of its own; stdout and stderr go to ``output`` as they come.
 
     At the limit, and when the caller is interrupted, the whole group is ended: asked first, killed after the
-    grace period.
+    grace period.  When this process dies, even by SIGKILL, a guard beside the command ends the group.
 
     :param timeout: seconds; ``None`` is no limit.
     :raises OSError: the command cannot be started.
     """
+    if which(argv[0], path=environ.get("PATH")) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
+    # The write end of its stdin is ours alone: however this process ends, the guard sees it close.
     process = subprocess.Popen(
-        list(argv),
+        [sys.executable, "-I", "-S", str(_GUARD), *argv],
         env=dict(environ),
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -64,8 +71,9 @@ def run_streaming(
         _end(process, lambda _data: None, grace)
         raise
     finally:
-        if process.stdout is not None:
-            process.stdout.close()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 def _pump(process: subprocess.Popen[bytes], output: Callable[[bytes], None], deadline: float | None) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import copy
 import json
-import re
 import pickle
+import re
 from urllib.parse import quote, quote_plus
 
 import pytest
