@@ -53,6 +53,7 @@ def _usage_error(error: MadError) -> pytest.UsageError:
 
 def _make_session(config: pytest.Config) -> MadSession:
     environ = dict(os.environ)
+    _check_rootdir(config)
     payload = getattr(config, "workerinput", {}).get("mad")
     plan_only = options.raw_flag(config, "plan")
     if payload is not None:
@@ -71,9 +72,33 @@ def _make_session(config: pytest.Config) -> MadSession:
     return session
 
 
+def _check_rootdir(config: pytest.Config) -> None:
+    """Refuses ``--mad-results-dir DIR`` where pytest took DIR for a test path.
+
+    pytest chooses its rootdir before it knows the options of plugins; a separate word that is an existing
+    path counts as a test path then, and the ini file of the repository would silently not be read.
+    """
+    here = config.invocation_params.dir.resolve()
+    own_ini = config.inipath is not None and config.inipath.parent in (here, *here.parents)
+    if own_ini or config.rootpath == here:
+        return
+    words = [str(word) for word in config.invocation_params.args]
+    for option in options.OPTIONS:
+        names = {f"--mad-{option.name}", *option.aliases}
+        for name, value in zip(words, words[1:], strict=False):
+            separate = option.kind == "path" and option.name != "root" and name in names
+            if separate and (here / value).exists():
+                raise ConfigError(
+                    f"pytest takes {value} for a test path and {config.rootpath} for its rootdir",
+                    hint=f"write {name}={value}",
+                )
+
+
 def _check(session: MadSession) -> None:
-    """Finds errors of context and output files before anything runs."""
+    """Finds errors of context, tools, launchers and output files before anything runs."""
     from pytest_madengine.plan.gpus import parse_gpu_list
+    from pytest_madengine.plan.launchers import launcher_of
+    from pytest_madengine.plan.tools import select_tools
     from pytest_madengine.reports.perfcsv import PerfCsv
 
     if not session.selected:
@@ -82,6 +107,10 @@ def _check(session: MadSession) -> None:
     session.warnings += [Warned(text) for text in context.warnings]
     if context.get("docker_gpus"):
         parse_gpu_list(str(context.get("docker_gpus")))
+    select_tools(session.tools, context.get("tools"))
+    launchers = {str(one.model.distributed.get("launcher")): one.model for one in session.selected}
+    for model in launchers.values():
+        launcher_of(model, context, session.settings.environ)
     if not session.plan_only:
         PerfCsv(session.settings.output, session.settings.perf_csv_schema).check()
 

@@ -96,7 +96,10 @@ def test_no_matching_dockerfile_is_a_failure_row(repo: Any) -> None:
 def test_missing_credential_is_an_error_of_that_item(repo: Any) -> None:
     repo.model("private", cred="AMD_GITHUB", owner="who@x")
     repo.run("--mad-tags", "demo").assert_outcomes(errors=1)
-    expected = "Credentials(AMD_GITHUB) to run model not found in credential.json; Please contact the model owner, who@x."
+    expected = (
+        "Credentials(AMD_GITHUB) to run model not found in credential.json; "
+        "Please contact the model owner, who@x."
+    )
     assert repo.records()[0]["reason"] == expected
 
 
@@ -229,8 +232,10 @@ def test_autouse_and_overridden_fixtures_apply(repo: Any) -> None:
     path.write_text(
         path.read_text()
         + "\n@pytest.fixture(autouse=True)\ndef around():\n    print('AROUND')\n    yield\n"
-        + "\n@pytest.fixture(scope='module', autouse=True)\ndef module_wide():\n    print('MODULE')\n    yield\n"
-        + "\n@pytest.fixture(scope='session')\ndef mad_credentials():\n    return {'V': {'username': 'a', 'password': 'fromvault'}}\n"
+        + "\n@pytest.fixture(scope='module', autouse=True)\n"
+        + "def module_wide():\n    print('MODULE')\n    yield\n"
+        + "\n@pytest.fixture(scope='session')\n"
+        + "def mad_credentials():\n    return {'V': {'username': 'a', 'password': 'fromvault'}}\n"
     )
     repo.model("m", 'echo "$V_PASSWORD" | tr a-z A-Z; echo performance: 1 x', cred="V")
     result = repo.run("--mad-tags", "demo", "-s")

@@ -215,3 +215,33 @@ def test_xdist_gives_the_same_rows(repo: Any) -> None:
     }
     assert len(repo.junit().findall(".//testcase")) == 5
     assert len({record["run_id"] for record in repo.records()}) == 1
+
+
+def test_a_separate_path_word_must_not_become_the_rootdir(repo: Any, tmp_path: Any) -> None:
+    """pytest takes an existing directory after an option it does not know yet for a test path."""
+    repo.model("m")
+    results = tmp_path / "elsewhere"
+    results.mkdir()
+    result = repo.run("--mad-tags", "demo", "--mad-results-dir", str(results))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*for its rootdir*", f"write --mad-results-dir={results}"])
+    assert repo.run("--mad-tags", "demo", f"--mad-results-dir={results}").ret == 0
+
+
+@pytest.mark.parametrize(
+    "context,text",
+    [
+        ("{'tools': [{'name': 'rocprov'}]}", "*rocprov*"),
+        ("{'distributed': {'launcher': 'torchrunn'}}", "*torchrunn*torchrun*"),
+        ("{'docker_gpus': '3-1'}", "*3-1*"),
+        ("[1]", "*"),
+        ("{'docker_gpus': 3.5}", "*docker_gpus*"),
+    ],
+)
+def test_wrong_context_is_a_usage_error_and_nothing_runs(repo: Any, context: str, text: str) -> None:
+    """Defect 68: an unknown launcher / run / error with did-you-mean, nothing runs."""
+    result = repo.model("m").run("--mad-tags", "demo", "--mad-context", context)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([text])
+    assert not repo.records()
+    assert "Traceback" not in result.stderr.str()
