@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def _check_rootdir(config: pytest.Config) -> None:
     words = [str(word) for word in config.invocation_params.args]
     for option in options.OPTIONS:
         names = {f"--mad-{option.name}", *option.aliases}
-        for name, value in zip(words, words[1:], strict=False):
+        for name, value in pairwise(words):
             separate = option.kind == "path" and option.name != "root" and name in names
             if separate and (here / value).exists():
                 raise ConfigError(
