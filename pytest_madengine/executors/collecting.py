@@ -41,6 +41,7 @@ class Collector:
     :param model_dir: host side of the model directory.
     :param foreign: names in ``root`` that only stand for entries of the MAD root.
     :param copy: copies instead of moving, because a container still uses the workspace.
+    :param keep_model_dir: the model directory is kept as a whole, besides what is collected from it.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class Collector:
     artifacts: Path
     redactor: Redactor
     copy: bool = False
+    keep_model_dir: bool = False
     warnings: list[str] = field(default_factory=list)
     _collected: list[str] = field(default_factory=list)
 
@@ -84,22 +86,24 @@ class Collector:
         wanted = tuple(dict.fromkeys(patterns))
         self.artifacts.mkdir(parents=True, exist_ok=True)
         for base in (self.root, self.model_dir):
-            for path in list(self._matches(base, wanted)):
+            for path in _links_first(self._matches(base, wanted)):
                 relative = path.relative_to(base)
                 target = self.artifacts / relative
                 if str(relative) in self._collected or self._is_log(target):
                     target = self.artifacts / self.model_dir.name / relative
                 self._bring(path, target)
+        if self.keep_model_dir and self.model_dir.is_dir() and not self.model_dir.is_symlink():
+            self._keep(self.artifacts / self.model_dir.name)
         return tuple(self._collected)
 
-    def keep_model_dir(self) -> None:
+    def _keep(self, target: Path) -> None:
         """Brings the whole model directory to the artifacts directory, as it is."""
-        target = self.artifacts / self.model_dir.name
-        if self.model_dir.is_dir() and not self.model_dir.is_symlink():
-            # Matches of its own were collected before; what they left open is filled in.
-            shutil.copytree(
-                self.model_dir, target, symlinks=True, dirs_exist_ok=True, copy_function=_link_or_copy
-            )
+        if not self.copy and not os.path.lexists(target):
+            shutil.move(self.model_dir, target)
+            return
+        shutil.copytree(
+            self.model_dir, target, symlinks=True, dirs_exist_ok=True, copy_function=_copy_regular
+        )
 
     def _not_ours(self, base: Path) -> frozenset[str]:
         return self.foreign | {CONTROL, self.model_dir.name} if base == self.root else frozenset()
@@ -138,7 +142,9 @@ class Collector:
         mode = source.lstat().st_mode
         if stat.S_ISDIR(mode):
             target.mkdir(parents=True, exist_ok=True)
-            for child in sorted(source.iterdir()):
+            with contextlib.suppress(PermissionError):  # only root gives files away
+                os.chown(target, source.lstat().st_uid, source.lstat().st_gid)
+            for child in _links_first(source.iterdir()):
                 self._bring_one(child, target / child.name)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +159,7 @@ class Collector:
             shutil.copy2(real, target)
         elif stat.S_ISREG(mode):
             _replace(target)
-            if self.copy:
+            if self.copy or (self.keep_model_dir and source.is_relative_to(self.model_dir)):
                 shutil.copy2(source, target)
             else:
                 shutil.move(source, target)
@@ -195,6 +201,11 @@ def _walk(base: Path, relative: PurePosixPath, patterns: tuple[str, ...], deepes
             yield from _walk(base, relative / child.name, patterns, deepest)
 
 
+def _links_first(paths: Iterable[Path]) -> list[Path]:
+    """Sorted; a link is read before the file it leads to is moved."""
+    return sorted(paths, key=lambda path: (not path.is_symlink(), path))
+
+
 def _depth(pattern: str) -> int:
     return 64 if "**" in pattern else len(PurePosixPath(pattern).parts)
 
@@ -224,11 +235,8 @@ def _replace(target: Path) -> None:
         target.unlink()
 
 
-def _link_or_copy(source: str, target: str) -> None:
-    if not stat.S_ISREG(os.lstat(source).st_mode):
-        return
-    _replace(Path(target))
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
+def _copy_regular(source: str, target: str) -> None:
+    """Copies regular files; a pipe or a socket would block or fail."""
+    if stat.S_ISREG(os.lstat(source).st_mode):
+        _replace(Path(target))
         shutil.copy2(source, target)

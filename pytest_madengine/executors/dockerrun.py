@@ -204,7 +204,13 @@ class DockerRun:
             out_of_memory=unexplained and container.killed_for_memory(started, time.time()),
         )
         collector = Collector(
-            space.root, space.model_dir, space.foreign, artifacts, self._redactor, copy=supervisor.kept
+            space.root,
+            space.model_dir,
+            space.foreign,
+            artifacts,
+            self._redactor,
+            copy=supervisor.kept,
+            keep_model_dir=plan.workspace.keep_model_dir,
         )
         results, patterns = None, (*PATTERNS, *plan.workspace.collect)
         if plan.multiple_results:
@@ -212,8 +218,6 @@ class DockerRun:
             results = collector.read_results(plan.multiple_results, events.existing, started_ns)
             patterns = (*patterns, plan.multiple_results)
         collected = collector.collect(patterns)
-        if plan.workspace.keep_model_dir:
-            collector.keep_model_dir()
         warnings = [*self._warnings, *self._control.warnings, *space.warnings, *collector.warnings]
         return make_result(
             events,

@@ -58,6 +58,8 @@ class Events:
     stopped_by: str = ""
     #: ``phases.sh`` came to its end.
     finished: bool = False
+    #: The first process came to its end, whatever happened to ``phases.sh``.
+    ended: bool = False
     #: When the model script ended or was stopped.
     run_end: Stamp | None = None
     last: Stamp | None = None
@@ -115,5 +117,7 @@ def _take(events: Events, existing: set[str], stamp: Stamp, kind: str, text: str
     elif kind == "stopping":
         events.stopped_by = text
         events.run_end = events.run_end or stamp
+    elif kind == "end":
+        events.ended = True
     elif kind == "finished":
         events.finished = True

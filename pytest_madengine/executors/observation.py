@@ -93,6 +93,8 @@ def _engine_error(events: Events, supervisor: Supervisor, ending: Ending) -> str
         return f"container {ending.name} was stopped from outside"
     if events.stopped_by == "lifeline":
         return f"the connection to container {ending.name} broke off"
+    if events.ended:
+        return f"something in container {ending.name} killed everything in it, our script included"
     if ending.exit_status == 137:
         return f"container {ending.name} was killed from outside (exit status 137)"
     status = "" if ending.exit_status is None else f" (exit status {ending.exit_status})"

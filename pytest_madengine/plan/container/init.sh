@@ -5,7 +5,8 @@
 #   - it is told to: TERM, INT, HUP, QUIT (docker stop), or USR1 (stop the work, keep the container).
 # A first process ignores every signal it has no handler for, so all of them need one.
 
-exec 3<&0 </dev/null
+# bash reports killed children on stderr: not part of anybody's log.
+exec 3<&0 </dev/null 2>/dev/null
 _mad_stop=
 trap '_mad_stop=${_mad_stop:-term}' TERM INT HUP QUIT
 trap '_mad_stop=${_mad_stop:-work}' USR1
@@ -21,7 +22,7 @@ _mad_event() {
 
 _mad_signal() {
   # With a process namespace of our own "-1" is exactly this container; otherwise it would be the host.
-  if ((_mad_all)); then kill -s "$1" -- -1; else kill -s "$1" -- "-$_mad_phases"; fi 2>/dev/null
+  if ((_mad_all)); then kill -s "$1" -- -1; else kill -s "$1" -- "-$_mad_phases"; fi
 }
 
 # Waits until nothing but this process is left, at most $1 tenths of a second.
@@ -36,7 +37,6 @@ _mad_emptied() {
 
 _mad_end_work() {
   _mad_event stopping "$_mad_stop"
-  exec 2>/dev/null # bash reports killed children there
   _mad_signal TERM
   if ! _mad_emptied "$1"; then
     _mad_signal KILL
@@ -64,25 +64,25 @@ _mad_oom_kills() {
 # Runs phases.sh with an argument and waits for it, at most $1 tenths of a second.
 _mad_finish() {
   local tenths
-  "$BASH" -p "$_mad_control/phases.sh" finish 3<&- {_mad_nap}<&- &
+  "$BASH" -p "$_mad_control/phases.sh" finish 3<&- {_mad_nap}<&- 2>&1 &
   for ((tenths = 0; tenths < $1; tenths++)); do
-    kill -0 $! 2>/dev/null || return 0
+    kill -0 $! || return 0
     read -rt 0.1 -u "$_mad_nap"
   done
-  kill -KILL $! 2>/dev/null
+  kill -KILL $!
 }
 
 _mad_all=0
 if (($$ == 1)); then _mad_all=1; else set -m; fi
 
-"$BASH" -p "$_mad_control/phases.sh" 3<&- {_mad_nap}<&- &
+"$BASH" -p "$_mad_control/phases.sh" 3<&- {_mad_nap}<&- 2>&1 &
 _mad_phases=$!
 if ((!_mad_keep)); then
   (
     trap - TERM INT HUP QUIT USR1 USR2
     while IFS= read -r _; do :; done
     kill -USR2 $$
-  ) <&3 >/dev/null 2>&1 &
+  ) <&3 >/dev/null &
 fi
 exec 3<&-
 
@@ -91,7 +91,7 @@ while [[ -z $_mad_stop ]]; do
   wait "$_mad_phases"
   _mad_code=$?
   # A handled signal interrupts "wait": then the phases are still there.
-  kill -0 "$_mad_phases" 2>/dev/null || break
+  kill -0 "$_mad_phases" || break
 done
 
 if [[ -n $_mad_stop ]]; then
