@@ -19,7 +19,7 @@ _PLAIN_SETTING: Final = re.compile(r"(?i)[-+]?[0-9]{1,6}(\.[0-9]{1,6})?|true|fal
 SECRET_NAME: Final = re.compile(r"(?i)token|secret|passw|api_?key|credential|private_key")
 #: Password part of a URL (contract 14.2).  It begins at the literal ``://``, so a search is linear; the
 #: password reaches to the last ``@`` of the authority, as an unescaped one may be part of it.
-_URL_PASSWORD: Final = r"(?P<head>(?<=[A-Za-z0-9+.-])://[^/\s:]*:)[^/\s\"'<>]+(?=@)"
+_URL_PASSWORD: Final = r"(?P<head>://(?<=[A-Za-z0-9+.-]://)[^/\s:]*:)[^/\s\"'<>]+(?=@)"
 _URL_PASSWORD_TEXT: Final = re.compile(_URL_PASSWORD)
 _URL_PASSWORD_BYTES: Final = re.compile(_URL_PASSWORD.encode())
 _PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
@@ -108,7 +108,8 @@ class Redactor:
         mask = MASK.encode()
         if self._bytes_forms:
             data = _masked(data, self._bytes_forms, mask)
-        return _URL_PASSWORD_BYTES.sub(rb"\g<head>" + mask, data) if b"://" in data else data
+        has_login = b"://" in data and b"@" in data
+        return _URL_PASSWORD_BYTES.sub(rb"\g<head>" + mask, data) if has_login else data
 
 
 def _masked(haystack: AnyStr, forms: tuple[AnyStr, ...], mask: AnyStr) -> AnyStr:
