@@ -1,1 +1,1 @@
-"""data room."""
+"""Data of models: providers, transfers and their cache (contract section 13)."""

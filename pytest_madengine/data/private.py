@@ -1,0 +1,101 @@
+"""Directories for data that is not kept: removed by their owner, or by the next one when it died."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import IO, Final
+
+from pytest_madengine.errors import DataError
+
+_LOCK: Final = ".lock"
+
+
+class PrivateDownloads:
+    """Private directories of one process below ``base``.
+
+    The process holds a lock inside its own directory; one whose lock is free belonged to a process that
+    died, and goes away when the next one begins.  Nothing is made before the first :meth:`new`.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._own: Path | None = None
+        self._lock: IO[bytes] | None = None
+        self._made: set[Path] = set()
+
+    def new(self) -> Path:
+        """A new empty directory.
+
+        :raises DataError: it cannot be made.
+        """
+        try:
+            own = self._own or self._begin()
+            path = own / secrets.token_hex(4)
+            path.mkdir()
+        except OSError as error:
+            raise DataError(
+                f"download directory {self._base}: {error.strerror or error}",
+                hint="choose a writable directory with --mad-results-dir, or a mirror",
+            ) from None
+        self._made.add(path)
+        return path
+
+    def remove(self, path: Path) -> None:
+        """Removes a directory that :meth:`new` made, or the one around the path; others are left alone."""
+        for made in [made for made in self._made if path == made or made in path.parents]:
+            _remove_tree(made)
+            self._made.discard(made)
+
+    def close(self) -> None:
+        """Removes everything of this process."""
+        if self._own is None or self._lock is None:
+            return
+        _remove_tree(self._own)
+        self._lock.close()
+        self._own = self._lock = None
+        self._made.clear()
+
+    def _begin(self) -> Path:
+        # Others are removed under this lock only, so that a new directory is never seen without its lock.
+        self._base.mkdir(parents=True, exist_ok=True)
+        gate = os.open(self._base, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            self._reap()
+            own = self._base / f"{os.getpid()}-{secrets.token_hex(4)}"
+            own.mkdir(mode=0o700)
+            lock = (own / _LOCK).open("wb")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        finally:
+            os.close(gate)
+        self._own, self._lock = own, lock
+        return own
+
+    def _reap(self) -> None:
+        for path in self._base.iterdir():
+            try:
+                with (path / _LOCK).open("rb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except FileNotFoundError:
+                pass  # died before it had the lock
+            except OSError:
+                continue
+            _remove_tree(path)
+
+
+def _remove_tree(path: Path) -> None:
+    """Removes a directory; what a container made unreadable is made readable first."""
+
+    def make_writable(root: str) -> None:
+        for directory, _, _ in os.walk(root):
+            with contextlib.suppress(OSError):
+                Path(directory).chmod(0o700)
+
+    if path.is_dir() and not path.is_symlink():
+        make_writable(str(path))
+        shutil.rmtree(path, ignore_errors=True)
