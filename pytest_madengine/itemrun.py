@@ -11,18 +11,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_madengine.errors import CredentialError, MadError, PlanError, RunError
 from pytest_madengine.files import utc_now
 from pytest_madengine.plan.runplan import DataMount, Image, Lease, RunPlan
-from pytest_madengine.results.record import Outcome, RunRecord
+from pytest_madengine.results.record import Attempt, Outcome, RunRecord
 from pytest_madengine.session import ItemSpec, MadSession
 
 if TYPE_CHECKING:
     from pytest_madengine.results.outcome import Verdict
     from pytest_madengine.results.result import RunResult
     from pytest_madengine.scheduling.leases import HeldLease
+
+T = TypeVar("T")
 
 #: Lines of the log shown in a failing test.
 SHOWN_LINES = 8
@@ -55,6 +57,10 @@ class ItemRun:
     failure: MadError | None = None
     #: A row of multiple results is being reported as a pytest subtest.
     in_subtest: bool = False
+    #: Failed tries before the last one.
+    attempts: list[Attempt] = field(default_factory=list)
+    #: Session whose SUCCESS stands for this item (``--mad-resume``).
+    resumed_from: str = ""
 
     # ---- steps --------------------------------------------------------------------------------------
 
@@ -87,9 +93,19 @@ class ItemRun:
 
         model = self.spec.selected.model
         reason = skip_reason(model, self.session.context, self.session.settings)
+        reason = reason or self._resumed()
         if not reason and model.args.strip() == "--exception":
             raise RunError("Exception test!")
         return reason
+
+    def _resumed(self) -> str:
+        from pytest_madengine.fingerprints import fingerprint_of
+
+        earlier = self.session.resumable.get(self.spec.name)
+        if earlier is None or earlier.fingerprint != fingerprint_of(self):
+            return ""
+        self.resumed_from = earlier.run_id
+        return f"SUCCESS in session {earlier.run_id} (--mad-resume)"
 
     def check_credential(self) -> None:
         """The credential of the model is there and has values.
@@ -111,8 +127,29 @@ class ItemRun:
         from pytest_madengine.imaging import image_for
 
         with self.timed("build"):
-            self.image = image_for(self)
+            self.image = self.attempted(lambda again: image_for(self, again))
         return self.image
+
+    def attempted(self, step: Callable[[bool], T]) -> T:
+        """The result of a step; after a failure of the machine it is tried again (``--mad-retries``).
+
+        :param step: called with true when it is tried again.
+        """
+        while True:
+            started, begin = utc_now(), time.monotonic()
+            again = bool(self.attempts)
+            try:
+                return step(again)
+            except MadError as error:
+                if not error.infrastructure or len(self.attempts) >= self.session.settings.retries:
+                    raise
+                self.note_attempt(error.message, error.phase, started, time.monotonic() - begin)
+
+    def note_attempt(self, reason: str, phase: str, started: str, duration: float) -> None:
+        """A failed try that is not the last one."""
+        text = self.session.redactor.text(reason)
+        self.attempts.append(Attempt(Outcome.FAILURE, text, phase, started, round(duration, 3)))
+        self.warnings.append(f"attempt {len(self.attempts)} failed in {phase}: {text}")
 
     def prepare_data(self) -> tuple[DataMount, ...]:
         """Makes the data of the model available.
@@ -134,24 +171,27 @@ class ItemRun:
 
         :raises MadError: more GPUs are wanted than there are.
         """
-        from pytest_madengine.plan.gpus import pool_and_need
+        from pytest_madengine.scheduling.pool import demand_of
 
         session = self.session
-        demand = pool_and_need(session.context, self.spec.selected.model, session.settings)
-        if demand.count == 0:
+        demand = demand_of(session.context, self.spec.selected.model, session.settings)
+        if not session.leases.needs_lease(demand):
             self.lease = Lease()
             return None
+        holder = {"session": session.run_id, "item": self.spec.name}
         with self.timed("lease"):
-            held = session.leases.acquire(demand, plan_only=session.plan_only)
+            held = session.leases.acquire(demand, plan_only=session.plan_only, holder=holder)
         self.lease = held.lease
+        self.warnings += held.notes
         self.lease_times["from"] = utc_now()
         return held
 
     def release_gpus(self, held: HeldLease | None) -> None:
         """Gives the GPUs back."""
         if held is not None:
-            held.release()
+            # Noted first: the moment after the release another item may hold the GPUs.
             self.lease_times["to"] = utc_now()
+            held.release()
 
     def make_plan(self) -> RunPlan:
         """The complete plan of the run."""
@@ -167,11 +207,24 @@ class ItemRun:
 
     def execute(self) -> Verdict:
         """Runs the plan and judges what came out."""
+        while True:
+            started, begin = utc_now(), time.monotonic()
+            plan, verdict = self._run_once()
+            retry = verdict.outcome is Outcome.FAILURE and verdict.infrastructure
+            if not retry or len(self.attempts) >= self.session.settings.retries:
+                break
+            self.note_attempt(verdict.reason, verdict.phase, started, time.monotonic() - begin)
+            self.plan = None  # a container name serves one try
+        self.verdict = self._with_user_metrics(plan, verdict)
+        self.warnings += list(self.verdict.warnings)
+        return self.verdict
+
+    def _run_once(self) -> tuple[RunPlan, Verdict]:
         from pytest_madengine.results.outcome import judge
 
         plan = self.plan or self.make_plan()
         self.phase = "run"
-        self.result = self.session.executor.run(plan, self.artifacts)
+        self.result = self.attempted(lambda again: self._start(plan, again))
         self.durations.update(self.result.durations)
         verdict = judge(
             self.result,
@@ -180,9 +233,12 @@ class ItemRun:
             collect_metrics=self.session.settings.environ.get("MAD_COLLECT_METRICS", "").lower() != "false",
             skip_run=plan.script.skip_run,
         )
-        self.verdict = self._with_user_metrics(plan, verdict)
-        self.warnings += list(self.verdict.warnings)
-        return self.verdict
+        return plan, verdict
+
+    def _start(self, plan: RunPlan, again: bool) -> RunResult:
+        if again:
+            plan = self.make_plan()
+        return self.session.executor.run(plan, self.artifacts)
 
     def _with_user_metrics(self, plan: RunPlan, verdict: Verdict) -> Verdict:
         result = self.result

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """One option.  ``kind``: ``text``, ``path``, ``list`` (repeatable), ``flag``, ``int``, ``seconds``,
-    ``boolean`` (takes a boolean text)."""
+    """One option.  ``kind``: ``text``, ``path``, ``list`` (repeatable), ``flag``, ``int``, ``count``,
+    ``seconds``, ``boolean`` (takes a boolean text)."""
 
     name: str
     kind: str
@@ -30,6 +30,8 @@ class Option:
     aliases: tuple[str, ...] = ()
     default: str = ""
     choices: tuple[str, ...] = ()
+    #: Value of the option without a value: ``--mad-resume``; it then needs ``=`` to have one.
+    const: str = ""
 
     @property
     def dest(self) -> str:
@@ -83,6 +85,24 @@ OPTIONS: tuple[Option, ...] = (
     Option("gpus", "text", "narrow the pool of GPUs, e.g. 0-3,6", "LIST"),
     Option("simulate-gpus", "text", "pretend to have N GPUs; no device is passed", "N[:ARCH]"),
     Option("gpu-wait", "seconds", "wait this long for GPUs that are busy with foreign work", "S"),
+    Option(
+        "gpu-busy",
+        "text",
+        "what to do about foreign work on a leased GPU",
+        "warn|wait|fail",
+        default="warn",
+        choices=("warn", "wait", "fail"),
+    ),
+    Option("cpus-per-model", "count", "give each running model N CPUs of its own", "N", default="0"),
+    Option("build-jobs", "count", "images built at the same time, ahead of their runs", "N", default="2"),
+    Option("retries", "count", "try again after failures of the machine, not of the model", "N", default="0"),
+    Option(
+        "resume",
+        "text",
+        "run only what has no SUCCESS in an earlier session (default: the last one)",
+        "SESSION",
+        const="last",
+    ),
     Option("plan", "flag", "print the resolved plan of each selected item and run nothing"),
     Option("list-tags", "flag", "print the tags of the repository with their models and stop"),
     Option("no-dynamic", "flag", "never execute get_models_json.py"),
@@ -121,6 +141,8 @@ def add_options(parser: pytest.Parser) -> None:
             attributes["action"] = "append" if option.kind == "list" else "store"
             attributes["metavar"] = option.metavar or None
             attributes["choices"] = option.choices or None
+            if option.const:
+                attributes.update(nargs="?", const=option.const)
             group.addoption(*names, **attributes)
         ini_type: Any = {"flag": "bool", "list": "args"}.get(option.kind, "string")
         parser.addini(option.dest, f"twin of --mad-{option.name}", type=ini_type, default=None)
@@ -179,7 +201,7 @@ def resolve(config: pytest.Config, root: Path, environ: Mapping[str, str]) -> Se
         values[name] = _convert(option, raw, anchor, source)
     for name in ("tags", "collect"):
         values[name] = tuple(values[name] or ())
-    for name in ("context", "gpus", "simulate_gpus"):
+    for name in ("context", "gpus", "simulate_gpus", "resume"):
         values[name] = values[name] or ""
     return Settings(**values)
 
@@ -212,6 +234,11 @@ def _convert(option: Option, raw: Any, anchor: Path, source: str) -> Any:
         if number < -1:
             raise _usage(option, raw, source, "a whole number of seconds, or -1 for none")
         return number
+    if option.kind == "count":
+        text = str(raw).strip()
+        if not (text.isascii() and text.isdecimal()):
+            raise _usage(option, raw, source, "a whole number, 0 or more")
+        return int(text)
     if option.kind == "seconds":
         try:
             value = float(str(raw))

@@ -227,10 +227,12 @@ class MadSession:
 
     @cached_property
     def leases(self) -> GpuLeases:
-        """Leases of the GPUs of this host."""
+        """Leases of the GPUs of this host, and of the CPUs of ``docker_cpus``."""
+        from pytest_madengine.context.ranges import parse_ranges
         from pytest_madengine.scheduling.leases import GpuLeases
 
-        return GpuLeases(self.host_facts, self.settings)
+        cpus = "".join(str(self.context.get("docker_cpus") or "").split())
+        return GpuLeases(self.host_facts, self.settings, cpus=parse_ranges(cpus) if cpus else None)
 
     @cached_property
     def data(self) -> DataService:

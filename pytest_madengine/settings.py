@@ -57,10 +57,16 @@ class Settings:
     gpus: str = ""
     simulate_gpus: str = ""
     gpu_wait: float | None = None
+    #: ``--mad-gpu-busy``: ``warn``, ``wait`` or ``fail`` when somebody else uses a leased GPU.
+    gpu_busy: str = "warn"
+    #: ``--mad-cpus-per-model``: CPUs shared out to each running item; 0: not limited.
+    cpus_per_model: int = 0
     collect: tuple[str, ...] = ()
     perf_csv_schema: str = "v2"
     build_jobs: int = 2
     retries: int = 0
+    #: ``--mad-resume``: id of a session, ``last``, or empty.
+    resume: str = ""
     executor: str = "docker"
     #: Environment of this process, read once, so that the engine stays a function of its inputs.
     environ: dict[str, str] = field(default_factory=dict, repr=False)

@@ -1,1 +1,1 @@
-"""scheduling room."""
+"""Scheduling: GPU leases between processes, and which item runs next."""

@@ -144,6 +144,7 @@ def repo(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Repo:
     """An empty MAD repository; add models with ``repo.model(...)``."""
     for name in ("MODEL_DIR", "BUILD_NUMBER", "pipeline", "MAD_LAUNCHER", "CI"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MAD_GPU_LOCK_DIR", str(pytester.path / "gpu-locks"))
     assert shutil.which("bash")
     return Repo(pytester)
 
