@@ -121,6 +121,23 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "perf-csv-schema", "text", "header of a new perf.csv", "v1|v2", default="v2", choices=("v1", "v2")
     ),
+    Option("build-only", "flag", "build the images, and push them with --mad-registry; run nothing"),
+    Option("registry", "text", "registry to push built images to, or to pull them from", "R"),
+    Option("manifest", "path", "run the images of this build manifest instead of building", "FILE"),
+    Option(
+        "manifest-out",
+        "path",
+        "write a build manifest (with --mad-build-only: build_manifest.json)",
+        "FILE",
+    ),
+    Option("batch-manifest", "path", "models to build, as a JSON list; excludes --mad-tags", "FILE"),
+    Option("target-archs", "words", "build one image for each of these GPU architectures", "LIST"),
+    Option(
+        "use-image", "text", "use this image, or with auto the one the model names; no build", "NAME|auto"
+    ),
+    Option("require-pinned", "flag", "refuse an image whose digest is not the one of the manifest"),
+    Option("build-summary", "path", "write what was built and pushed as JSON", "FILE"),
+    Option("run-summary", "path", "write what was run as JSON", "FILE"),
     Option("heartbeat", "seconds", "seconds between heartbeat lines off a terminal", "S", default="180"),
 )
 
@@ -199,9 +216,9 @@ def resolve(config: pytest.Config, root: Path, environ: Mapping[str, str]) -> Se
         if raw is None:
             raw = option.default or None
         values[name] = _convert(option, raw, anchor, source)
-    for name in ("tags", "collect"):
+    for name in ("tags", "collect", "target_archs"):
         values[name] = tuple(values[name] or ())
-    for name in ("context", "gpus", "simulate_gpus", "resume"):
+    for name in ("context", "gpus", "simulate_gpus", "resume", "registry", "use_image"):
         values[name] = values[name] or ""
     return Settings(**values)
 
@@ -226,6 +243,8 @@ def _convert(option: Option, raw: Any, anchor: Path, source: str) -> Any:
         return path if path.is_absolute() else anchor / path
     if option.kind == "boolean":
         return _boolean(option, str(raw))
+    if option.kind == "words":
+        return tuple(dict.fromkeys(str(raw).replace(",", " ").split()))
     if option.kind == "int":
         try:
             number = int(str(raw))

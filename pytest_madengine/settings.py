@@ -68,5 +68,18 @@ class Settings:
     #: ``--mad-resume``: id of a session, ``last``, or empty.
     resume: str = ""
     executor: str = "docker"
+    build_only: bool = False
+    #: ``--mad-registry``: checked, without blanks and slashes around it.
+    registry: str = ""
+    manifest: Path | None = None
+    manifest_out: Path | None = None
+    batch_manifest: Path | None = None
+    #: ``--mad-target-archs``: one image for each.
+    target_archs: tuple[str, ...] = ()
+    #: ``--mad-use-image``: a name, ``auto``, or empty.
+    use_image: str = ""
+    require_pinned: bool = False
+    build_summary: Path | None = None
+    run_summary: Path | None = None
     #: Environment of this process, read once, so that the engine stays a function of its inputs.
     environ: dict[str, str] = field(default_factory=dict, repr=False)
