@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import secrets as random_source
+import socket
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
@@ -73,6 +75,7 @@ class MadSession:
     facts: HostFacts | None = None
     redactor: Redactor = field(default_factory=Redactor)
     content_hashes: dict[Path, str] = field(default_factory=dict)
+    _exits: ExitStack = field(default_factory=ExitStack)
 
     # ---- places -------------------------------------------------------------------------------------
 
@@ -200,7 +203,25 @@ class MadSession:
         """
         from pytest_madengine.images.engine import connect
 
-        return connect(self.settings.environ)
+        client = connect(self.settings.environ)
+        self._exits.callback(client.close)
+        self._reap(client)
+        return client
+
+    def _reap(self, client: DockerClient) -> None:
+        """Removes containers of owners that died (contract 10.3); a stubborn one only warns."""
+        import warnings
+
+        from pytest_madengine.activation import MadWarning
+        from pytest_madengine.errors import EngineError
+        from pytest_madengine.executors.owner import boot_id
+        from pytest_madengine.executors.reaper import find_leftovers, remove_leftovers
+
+        try:
+            leftovers = find_leftovers(client, host=socket.gethostname(), boot_id=boot_id())
+            remove_leftovers(client, leftovers)
+        except EngineError as error:
+            warnings.warn(MadWarning(f"containers of an earlier run stay: {error.message}"), stacklevel=2)
 
     @cached_property
     def builder(self) -> ImageBuilder:
@@ -219,11 +240,17 @@ class MadSession:
     def executor(self) -> DockerExecutor:
         """Runs plans."""
         from pytest_madengine.executors.docker import DockerExecutor
+        from pytest_madengine.executors.workspace import sweep
         from pytest_madengine.resources import scripts_common
 
-        return DockerExecutor(
+        # What sessions that were killed left behind; directories in use are locked.
+        for workspaces in self.settings.results_dir.glob("*/.workspaces"):
+            sweep(workspaces)
+        executor = DockerExecutor(
             lambda: self.client, self.redactor, self.directory / ".workspaces", scripts_common()
         )
+        self._exits.callback(executor.close)
+        return executor
 
     @cached_property
     def leases(self) -> GpuLeases:
@@ -314,9 +341,8 @@ class MadSession:
         )
 
     def close(self) -> None:
-        """Closes the connection to the engine, if one was made."""
-        if "client" in self.__dict__:
-            self.client.close()
+        """Closes the services that were used: connections, shared directories."""
+        self._exits.close()
 
 
 def from_controller(text: str) -> tuple[str, Path, HostFacts, tuple[Selected, ...]]:
