@@ -66,6 +66,11 @@ def _make_session(config: pytest.Config) -> MadSession:
         settings = options.resolve(config, root, environ)
         selected, warned = select(config, root, environ, settings.no_dynamic)
         session = MadSession(settings, selected, plan_only=plan_only, warnings=list(warned))
+        if selected and getattr(config.option, "reruns", None):
+            raise ConfigError(
+                "--reruns runs a model again outside of its timeout and reports it twice",
+                hint="use --mad-retries N, which tries again after failures of the machine only",
+            )
         _check(session)
     if plan_only:
         # Plans are printed in order by one process.
@@ -112,6 +117,8 @@ def _check(session: MadSession) -> None:
     launchers = {str(one.model.distributed.get("launcher")): one.model for one in session.selected}
     for model in launchers.values():
         launcher_of(model, context, session.settings.environ)
+    if session.settings.resume:
+        session.resumable  # noqa: B018 - names a session that does not exist early
     if not session.plan_only:
         PerfCsv(session.settings.output, session.settings.perf_csv_schema).check()
 

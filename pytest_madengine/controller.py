@@ -18,6 +18,7 @@ from pytest_madengine.results.record import Outcome, RunRecord
 from pytest_madengine.running import records_on
 
 if TYPE_CHECKING:
+    from pytest_madengine.ahead import BuildsAhead
     from pytest_madengine.recording import Journal
     from pytest_madengine.session import MadSession
 
@@ -40,6 +41,7 @@ class Controller:
         self.running: dict[str, float] = {}
         self.sink_errors: list[str] = []
         self.stop_reason = ""
+        self.ahead: BuildsAhead | None = None
 
     @classmethod
     def register(cls, config: pytest.Config, session: MadSession) -> None:
@@ -86,10 +88,24 @@ class Controller:
         """The same under xdist, where only workers collect."""
         self._expect(list(ids))
 
+    def _build_ahead(self) -> None:
+        """Starts builds for the items that are left after selection, once."""
+        session = self.session
+        if self.ahead is not None or session.plan_only or self.config.option.collectonly or not self.expected:
+            return
+        from pytest_madengine.ahead import BuildsAhead
+
+        wanted = {nodeid.partition("::")[2] for nodeid in self.expected}
+        specs = [spec for name, spec in self._specs().items() if name in wanted]
+        self.ahead = BuildsAhead(session, specs, {})
+        if session.settings.build_jobs and len(specs) > 1:
+            self.ahead.start()
+
     def _expect(self, nodeids: list[str]) -> None:
         for nodeid in nodeids:
             if nodeid.partition("::")[0].rpartition("/")[2] in MODEL_FILES and nodeid not in self.records:
                 self.expected[nodeid] = None
+        self._build_ahead()
 
     # ---- results ------------------------------------------------------------------------------------
 
@@ -153,6 +169,10 @@ class Controller:
         """Accounts for items without a record, then lets the sinks finish."""
         if self.session.plan_only:
             return
+        if self.ahead is not None:
+            self.ahead.stop()
+            for error in self.ahead.errors:
+                self.note_sink_error(error, "building ahead")
         started = {entry.get("nodeid") for entry in self.journal.entries() if entry.get("event") == "start"}
         why = self.stop_reason or str(session.shouldstop or session.shouldfail or "the session ended early")
         for nodeid in list(self.expected):

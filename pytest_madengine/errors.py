@@ -110,3 +110,10 @@ class ResultError(MadError):
     """The run ended well but left no usable result, or a result file cannot be written or read."""
 
     phase = "results"
+
+
+class HistoryError(MadError):
+    """A database is down, refuses us or holds something else; the hint is the command to repeat later."""
+
+    phase = "history"
+    infrastructure = True

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def fingerprint_of(run: ItemRun) -> str:
     """The fingerprint of an item (what goes in: ``results.fingerprint``)."""
     from pytest_madengine.catalog.ids import full_args
+    from pytest_madengine.imaging import given_name
     from pytest_madengine.results.fingerprint import fingerprint
 
     session, selected, match = run.session, run.spec.selected, run.spec.dockerfile
@@ -33,7 +34,7 @@ def fingerprint_of(run: ItemRun) -> str:
         gpu_architecture=session.host_facts.gpu_architecture,
         training_precision=model.training_precision,
         data=model.data,
-        image=run.image.name if run.image is not None and match is None else "",
+        image=given_name(run),
     )
 
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from pytest_madengine.itemrun import ItemRun
 
 
-def image_for(run: ItemRun) -> Image:
+def image_for(run: ItemRun, again: bool = False) -> Image:
     """The image of an item, ready to run.
 
+    :param again: build even though an equal build failed, when the machine was at fault.
     :raises MadError: no Dockerfile matches, the build or pull failed, no engine answers.
     """
     session, spec = run.session, run.spec
@@ -32,8 +33,8 @@ def image_for(run: ItemRun) -> Image:
             given, pull=not settings.no_pull, timeout=settings.timeout_pull, log_path=log
         )
     request = build_request(run)
-    run.warnings += request.notes
-    image = session.builder.ensure(request)
+    run.warnings += [note for note in request.notes if note not in run.warnings]
+    image = session.builder.ensure(request, retry=again)
     if spec.dockerfile is not None:
         run.warnings += spec.dockerfile.warnings
     return image

@@ -167,12 +167,20 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("mad_junit_properties", "mad.* properties of JUnit cases", type="bool", default=True)
 
 
+#: Options whose environment or ini twin alone turns the plugin on: they say what to run.
+ACTIVATING = frozenset({"tags", "manifest", "batch-manifest"})
+
+
 def is_given(config: pytest.Config) -> bool:
-    """True when any ``--mad-*`` option or environment twin is given (activation, design section 4)."""
+    """True when any ``--mad-*`` option is given, or a twin that says what to run (design section 4).
+
+    Other environment variables, set for all jobs of a CI system, do not turn the plugin on.
+    """
     values = vars(config.option)
     if any(values.get(option.dest) is not None for option in OPTIONS):
         return True
-    return any(option.env in os.environ for option in OPTIONS)
+    active = [option for option in OPTIONS if option.name in ACTIVATING]
+    return any(option.env in os.environ or config.getini(option.dest) for option in active)
 
 
 def raw_value(config: pytest.Config, name: str, environ: Mapping[str, str]) -> tuple[Any, str]:

@@ -52,12 +52,20 @@ def make_record(run: ItemRun) -> RunRecord:
         log_tail=tuple(redact(line) for line in tail[-TAIL_LINES:]),
         hint=redact(hint),
         warnings=tuple(redact(line) for line in run.warnings),
-        attempts=(Attempt(outcome, redact(reason), phase, run.started, sum(run.durations.values())),),
+        attempts=(*run.attempts, _last_attempt(run, outcome, redact(reason), phase)),
         fingerprint=_fingerprint(run),
-        has_row=run.verdict.has_row if run.verdict else True,
+        # The row of a resumed item is the one its own session wrote.
+        has_row=not run.resumed_from and (run.verdict.has_row if run.verdict else True),
+        resumed_from=run.resumed_from,
         infrastructure=bool(failure and failure.infrastructure)
         or bool(run.verdict and run.verdict.infrastructure),
     )
+
+
+def _last_attempt(run: ItemRun, outcome: Outcome, reason: str, phase: str) -> Attempt:
+    before = sum(attempt.duration for attempt in run.attempts)
+    duration = max(sum(run.durations.values()) - before, 0.0)
+    return Attempt(outcome, reason, phase, run.started, round(duration, 3))
 
 
 def _from_verdict(run: ItemRun) -> tuple[Outcome, str, str]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_madengine.images.dockerfile import DockerfileIndex, DockerfileMatch
     from pytest_madengine.plan.builder import HostAbilities
     from pytest_madengine.plan.tools import ToolsConfig
+    from pytest_madengine.results.record import RunRecord
     from pytest_madengine.scheduling.leases import GpuLeases
 
 
@@ -323,6 +324,17 @@ class MadSession:
         if len(matches) == 1:
             return [(None, matches[0], None)]
         return [(match.base, match, None) for match in matches]
+
+    @cached_property
+    def resumable(self) -> Mapping[str, RunRecord]:
+        """Items with a SUCCESS in the session that ``--mad-resume`` names, by item id.
+
+        :raises ConfigError: there is no such session.
+        """
+        from pytest_madengine.resume import successes
+
+        settings = self.settings
+        return successes(settings.results_dir, settings.resume, self.run_id) if settings.resume else {}
 
     # ---- to the workers -----------------------------------------------------------------------------
 

@@ -22,6 +22,16 @@ _CHUNK: Final = 64 * 1024
 _GUARD: Final = Path(__file__).with_name("guard.py")
 
 
+#: Commands of this process that run now, from whatever thread.
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def end_running() -> None:
+    """Asks all running commands of this process to end; their callers see how they ended."""
+    for process in list(_running):
+        _signal(process, signal.SIGTERM)
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended."""
@@ -60,6 +70,7 @@ def run_streaming(
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    _running.add(process)
     try:
         deadline = None if timeout is None else time.monotonic() + timeout
         expired = not _pump(process, output, deadline)
@@ -71,6 +82,7 @@ def run_streaming(
         _end(process, lambda _data: None, grace)
         raise
     finally:
+        _running.discard(process)
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()

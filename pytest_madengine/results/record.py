@@ -97,7 +97,9 @@ class RunRecord:
     gate: Mapping[str, Any] = field(default_factory=dict)
     #: Marks a failure of the machine or a service, not of the model.
     infrastructure: bool = False
-    #: A worker node of a multi-node job has no row (contract 12.2).
+    #: Session whose SUCCESS made this item be skipped (``--mad-resume``).
+    resumed_from: str = ""
+    #: A worker node of a multi-node job has no row (contract 12.2), nor has a resumed item.
     has_row: bool = True
 
     def to_dict(self) -> dict[str, Any]:

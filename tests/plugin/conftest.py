@@ -61,6 +61,8 @@ def pytest_configure(config):
     session = config.stash.get(session_key, None)
     if session is not None:
         session.__dict__["executor"] = BashExecutor()
+        # Nothing may reach for a Docker engine.
+        session.settings = dataclasses.replace(session.settings, build_jobs=0)
 
 
 @pytest.fixture

@@ -154,7 +154,6 @@ def test_malformed_json_names_line_and_column(repo: Any) -> None:
 
 def test_environment_and_ini_twins_and_precedence(three: Any, monkeypatch: Any) -> None:
     three.pytester.makeini("[pytest]\nmad_tags = gamma\n")
-    monkeypatch.setenv("MAD_PYTEST_HEARTBEAT", "5")
     assert collected(three.run("--collect-only", "-q")) == ["models.json::gamma"]
     monkeypatch.setenv("MAD_PYTEST_TAGS", "beta")
     assert collected(three.run("--collect-only", "-q")) == ["models.json::beta"]
@@ -245,3 +244,54 @@ def test_wrong_context_is_a_usage_error_and_nothing_runs(repo: Any, context: str
     result.stderr.fnmatch_lines([text])
     assert not repo.records()
     assert "Traceback" not in result.stderr.str()
+
+
+def test_environment_alone_turns_the_plugin_on_only_by_what_to_run(
+    three: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that a CI system sets for all jobs must not break unrelated runs."""
+    three.pytester.makepyfile(test_other="def test_plain(): pass")
+    monkeypatch.setenv("MAD_PYTEST_RESULTS_DIR", "/nowhere")
+    (three.path / "models.json").unlink()
+    three.run().assert_outcomes(passed=1)
+
+
+def test_reruns_are_refused_for_models(repo: Any) -> None:
+    path = repo.path / "conftest.py"
+    path.write_text(
+        path.read_text() + "\n\ndef pytest_addoption(parser):\n    parser.addoption('--reruns', type=int)\n"
+    )
+    result = repo.model("m").run("--mad-tags", "demo", "--reruns=2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--reruns*", "*--mad-retries*"])
+
+
+def test_resume_runs_only_what_has_no_success(repo: Any) -> None:
+    repo.model("good").model("bad", "exit 1")
+    assert repo.run("--mad-tags", "demo").ret == 1
+    first = repo.records()[0]["run_id"]
+    (repo.path / "scripts/bad/run.sh").write_text("echo performance: 2 x")
+    result = repo.run("--mad-tags", "demo", "--mad-resume", "--junitxml", "j.xml", "-rs")
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines([f"*SUCCESS in session {first} (--mad-resume)*"])
+    assert [(row["model"], row["status"]) for row in repo.rows()] == [
+        ("good", "SUCCESS"),
+        ("bad", "FAILURE"),
+        ("bad", "SUCCESS"),
+    ]
+    assert len(repo.junit().findall(".//testcase")) == 2
+    again = repo.run("--mad-tags", "demo", "--mad-resume")
+    again.assert_outcomes(skipped=2)
+
+
+def test_resume_runs_a_changed_model_again(repo: Any) -> None:
+    repo.model("m").run("--mad-tags", "demo")
+    (repo.path / "scripts/m/run.sh").write_text("echo performance: 5 sps")
+    repo.run("--mad-tags", "demo", "--mad-resume").assert_outcomes(passed=1)
+    assert [row["performance"] for row in repo.rows()] == ["1", "5"]
+
+
+def test_resume_of_an_unknown_session_is_a_usage_error(repo: Any) -> None:
+    result = repo.model("m").run("--mad-tags", "demo", "--mad-resume=nope")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*no session nope*"])
