@@ -12,9 +12,12 @@ from pytest_madengine.catalog.model import Model
 from pytest_madengine.context.types import Context
 from pytest_madengine.data.config import DataConfig, DataName, Source, load_config
 from pytest_madengine.data.inplace import CustomProvider, LocalProvider
+from pytest_madengine.data.logins import check_variables
+from pytest_madengine.data.nas import NasProvider
 from pytest_madengine.data.private import PrivateDownloads
 from pytest_madengine.data.progress import Progress, human_size, no_progress
 from pytest_madengine.data.provider import Access, Delivery, Provider, Timing, Unusable
+from pytest_madengine.data.s3 import AwsProvider, MinioProvider
 from pytest_madengine.errors import DataError
 from pytest_madengine.plan.runplan import DataMount
 from pytest_madengine.secrets import Redactor
@@ -26,7 +29,7 @@ DEFAULT_FILE: Final = "data.json"
 
 def builtin_providers() -> tuple[Provider, ...]:
     """The providers of contract 13.3 in the order in which they are tried (contract 13.2)."""
-    return (CustomProvider(), LocalProvider())
+    return (CustomProvider(), LocalProvider(), MinioProvider(), NasProvider(), AwsProvider())
 
 
 def provider_order(added: Iterable[Provider]) -> dict[str, Provider]:
@@ -80,6 +83,7 @@ class DataService:
         :returns: what looks wrong apart from single data names.
         :raises ConfigError: the configuration or a variable with logins cannot be read (exit status 4).
         """
+        check_variables(self._settings.environ, self._redactor)
         return self.config.warnings
 
     # ---- per model ----------------------------------------------------------------------------------
