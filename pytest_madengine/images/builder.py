@@ -9,8 +9,9 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pytest_madengine.errors import EngineError, MadError
 from pytest_madengine.images.buildlog import open_build_log
@@ -19,6 +20,7 @@ from pytest_madengine.images.command import build_argv, build_environ, pull_envi
 from pytest_madengine.images.dockerfile import read_dockerfile
 from pytest_madengine.images.endpoint import find_endpoint
 from pytest_madengine.images.local import add_name, base_digest, find_image, given_image, image_env
+from pytest_madengine.images.locking import host_lock
 from pytest_madengine.images.memory import Built, Failed, forget, recall, remember
 from pytest_madengine.images.process import run_streaming
 from pytest_madengine.images.request import BuildRequest, build_key, make_build_request
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 __all__ = ["BuildRequest", "ImageBuilder", "build_key", "given_image", "make_build_request"]
-
-#: Seconds between two looks at a lock that another process holds.
-_POLL: Final = 0.1
 
 
 class ImageBuilder:
@@ -201,21 +200,8 @@ class ImageBuilder:
         if ended.code != 0:
             raise pull_failure(name, ended.code, log.tail)
 
-    @contextlib.contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
-        from filelock import FileLock
-
-        path = self._host_lock_dir / f"{key}.lock"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            lock.acquire(poll_interval=_POLL)
-        except OSError as error:
-            raise EngineError(f"{path}: {error.strerror or error}") from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def _locked(self, key: str) -> AbstractContextManager[None]:
+        return host_lock(self._host_lock_dir / f"{key}.lock")
 
 
 @contextlib.contextmanager

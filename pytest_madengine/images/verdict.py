@@ -80,6 +80,13 @@ def build_failure(model: str, relative: str, code: int, tail: tuple[str, ...]) -
     return BuildError(f"docker build of {where} failed: {reason}", hint=hint, log_tail=tail)
 
 
+def engine_failure(what: str, line: str, tail: tuple[str, ...]) -> EngineError | None:
+    """The error when the engine itself is at fault, and not a registry; else ``None``."""
+    if not _DAEMON.search(line):
+        return None
+    return EngineError(f"{what}: {line}", hint=_engine_hint(line), log_tail=tail)
+
+
 def pull_failure(name: str, code: int, tail: tuple[str, ...]) -> EngineError:
     """The error for a pull that ended with a status other than 0."""
     line = failure_line(tail) or f"exit status {code} without any output"
