@@ -44,6 +44,7 @@ def activate(config: pytest.Config) -> None:
         from pytest_madengine.controller import Controller
 
         Controller.register(config, session)
+        _pin_rootdir(config)
     config.add_cleanup(session.close)
 
 
@@ -76,6 +77,21 @@ def _make_session(config: pytest.Config) -> MadSession:
         # Plans are printed in order by one process.
         config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
     return session
+
+
+def _pin_rootdir(config: pytest.Config) -> None:
+    """Makes xdist workers use the rootdir and ini file of this process.
+
+    A worker finds both anew from the same words, and by then the results directory exists: it would count
+    as a test path (see :func:`_check_rootdir`) and give other node ids.
+    """
+    given = config.invocation_params
+    words = [f"--rootdir={config.rootpath}"]
+    if config.inipath is not None:
+        words += ["-c", str(config.inipath)]
+    config.invocation_params = pytest.Config.InvocationParams(
+        args=(*words, *given.args), plugins=given.plugins, dir=given.dir
+    )
 
 
 def _check_rootdir(config: pytest.Config) -> None:
