@@ -42,6 +42,8 @@ class Controller:
         self.sink_errors: list[str] = []
         self.stop_reason = ""
         self.ahead: BuildsAhead | None = None
+        #: Lines about containers of dead sessions.
+        self.reaped: list[str] = []
 
     @classmethod
     def register(cls, config: pytest.Config, session: MadSession) -> None:
@@ -95,6 +97,8 @@ class Controller:
             return
         from pytest_madengine.ahead import BuildsAhead
 
+        if "executor" not in vars(session):  # an executor of a conftest needs no engine
+            self.reaped = session.reap()
         wanted = {nodeid.partition("::")[2] for nodeid in self.expected}
         specs = [spec for name, spec in self._specs().items() if name in wanted]
         self.ahead = BuildsAhead(session, specs, {})

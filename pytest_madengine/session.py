@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_madengine.catalog.model import Selected, Warned
 from pytest_madengine.context.types import Context, Gpu, HostFacts
-from pytest_madengine.errors import ConfigError, DockerfileError
+from pytest_madengine.errors import ConfigError, DockerfileError, MadError
 from pytest_madengine.secrets import Redactor, Secret
 from pytest_madengine.settings import Settings
 
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from pytest_madengine.data.service import DataService
     from pytest_madengine.executors.docker import DockerExecutor
     from pytest_madengine.images.builder import ImageBuilder
+    from pytest_madengine.handover import BatchEntry, Chosen
     from pytest_madengine.images.dockerfile import DockerfileIndex, DockerfileMatch
+    from pytest_madengine.images.manifest import ImageBlock, Manifest
+    from pytest_madengine.images.transfer import Transfers
     from pytest_madengine.plan.builder import HostAbilities
     from pytest_madengine.plan.tools import ToolsConfig
     from pytest_madengine.results.record import RunRecord
@@ -46,14 +49,20 @@ class ItemSpec:
     selected: Selected
     #: ``None`` when an image is given, or no Dockerfile matches (then ``error`` says why).
     dockerfile: DockerfileMatch | None = None
-    error: DockerfileError | None = None
+    error: MadError | None = None
     #: Directory of the item below the session directory.
     directory: str = ""
+    #: The image of a manifest, with ``--mad-manifest``.
+    block: ImageBlock | None = None
+    #: Target architecture, when one image per architecture is built or was built.
+    arch: str = ""
 
     @property
     def base(self) -> str:
         """Dockerfile file name without ``.Dockerfile``; empty without one."""
-        return self.dockerfile.base if self.dockerfile else ""
+        if self.dockerfile is not None:
+            return self.dockerfile.base
+        return self.block.base if self.block is not None else ""
 
 
 def new_run_id() -> str:
@@ -76,6 +85,11 @@ class MadSession:
     facts: HostFacts | None = None
     redactor: Redactor = field(default_factory=Redactor)
     content_hashes: dict[Path, str] = field(default_factory=dict)
+    #: ``--mad-manifest``, and the items that are selected of it.
+    manifest: Manifest | None = None
+    chosen: tuple[Chosen, ...] = ()
+    #: ``--mad-batch-manifest``: entry by ``model[parameters]``.
+    batch: Mapping[str, BatchEntry] = field(default_factory=dict)
     _exits: ExitStack = field(default_factory=ExitStack)
 
     # ---- places -------------------------------------------------------------------------------------
@@ -154,10 +168,18 @@ class MadSession:
                 "build_args": self.tools.docker_build_args,
                 "environment": self.tools.docker_environment,
             },
+            manifest=self._manifest_context(),
             facts=self.host_facts,
         )
         self.redactor.add(*secrets_in(context.values))
         return context
+
+    def _manifest_context(self) -> Mapping[str, Any] | None:
+        if self.manifest is None:
+            return None
+        from pytest_madengine.handover import context_of
+
+        return context_of(self.manifest, self)
 
     @cached_property
     def tools(self) -> ToolsConfig:
@@ -206,23 +228,27 @@ class MadSession:
 
         client = connect(self.settings.environ)
         self._exits.callback(client.close)
-        self._reap(client)
         return client
 
-    def _reap(self, client: DockerClient) -> None:
-        """Removes containers of owners that died (contract 10.3); a stubborn one only warns."""
-        import warnings
+    def reap(self) -> list[str]:
+        """Removes containers of owners that died (contract 10.3); a line for each.
 
-        from pytest_madengine.activation import MadWarning
+        Without an engine there is nothing to say: items that need one will.
+        """
         from pytest_madengine.errors import EngineError
         from pytest_madengine.executors.owner import boot_id
         from pytest_madengine.executors.reaper import find_leftovers, remove_leftovers
 
         try:
+            client = self.client
+        except EngineError:
+            return []
+        try:
             leftovers = find_leftovers(client, host=socket.gethostname(), boot_id=boot_id())
-            remove_leftovers(client, leftovers)
+            removed = remove_leftovers(client, leftovers)
         except EngineError as error:
-            warnings.warn(MadWarning(f"containers of an earlier run stay: {error.message}"), stacklevel=2)
+            return [f"containers of an earlier session stay: {error.message}"]
+        return [f"removed container {one.name} of session {one.run_id}, whose owner died" for one in removed]
 
     @cached_property
     def builder(self) -> ImageBuilder:
@@ -235,6 +261,15 @@ class MadSession:
             self.redactor,
             self.directory / "builds",
             self.host_state / "builds",
+        )
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """Pushes images to registries and pulls them."""
+        from pytest_madengine.images.transfer import Transfers
+
+        return Transfers(
+            lambda: self.client, self.settings.environ, self.redactor, self.host_state / "transfers"
         )
 
     @cached_property
@@ -290,32 +325,37 @@ class MadSession:
     def items_by_file(self) -> dict[str, list[ItemSpec]]:
         """The items of this session per source file (relative to the root), in selection order."""
         result: dict[str, list[ItemSpec]] = {}
-        for spec in self.specs_of(self.selected):
+        if self.manifest is None:
+            specs = self.specs_of(self.selected)
+        else:
+            from pytest_madengine.handover import specs_of_manifest
+
+            specs = _with_directories(specs_of_manifest(self))
+        for spec in specs:
             result.setdefault(spec.selected.model.source, []).append(spec)
         return result
 
     def specs_of(self, selection: Iterable[Selected]) -> list[ItemSpec]:
-        """The items of a selection: one per model, parameters and matching Dockerfile."""
+        """The items of a selection: one per model, parameters, matching Dockerfile and architecture."""
         from pytest_madengine.catalog.ids import item_name
-        from pytest_madengine.files import safe_name
 
+        architectures = self.settings.target_archs or ("",)
+        several = len(architectures) > 1
         specs = []
-        directories: dict[str, int] = {}
         for selected in selection:
             for base, match, error in self._matches(selected):
-                name = item_name(selected, base)
-                directory = safe_name(name)
-                count = directories[directory] = directories.get(directory, 0) + 1
-                if count > 1:
-                    directory = f"{directory}.{count}"
-                specs.append(ItemSpec(name, selected, match, error, directory))
-        return specs
+                for arch in architectures if match is not None else ("",):
+                    parts = filter(None, (base, arch if several else ""))
+                    name = item_name(selected, ":".join(parts))
+                    specs.append(ItemSpec(name, selected, match, error, arch=arch))
+        return _with_directories(specs)
 
     def _matches(
         self, selected: Selected
     ) -> list[tuple[str | None, DockerfileMatch | None, DockerfileError | None]]:
         model = selected.model
-        if self.context.get("MAD_CONTAINER_IMAGE") or (not model.dockerfile and model.prebuilt_image):
+        given = self.settings.use_image or self.context.get("MAD_CONTAINER_IMAGE")
+        if given or (not model.dockerfile and model.prebuilt_image):
             return [(None, None, None)]
         try:
             matches = self.dockerfiles.match(model, self.context)
@@ -347,7 +387,9 @@ class MadSession:
                 "run_id": self.run_id,
                 "root": str(self.settings.root),
                 "facts": dataclasses.asdict(self.host_facts),
-                "selected": [dataclasses.asdict(selected) for selected in self.selected],
+                "selected": [dataclasses.asdict(one) for one in self.selected if self.manifest is None],
+                "manifest": [str(self.manifest.path), self.manifest.raw] if self.manifest else None,
+                "batch": {key: dataclasses.asdict(entry) for key, entry in self.batch.items()},
             },
             default=str,
         )
@@ -374,6 +416,19 @@ def from_controller(text: str) -> tuple[str, Path, HostFacts, tuple[Selected, ..
         parameters = tuple(Parameter(**parameter) for parameter in entry["parameters"])
         selected.append(Selected(Model(**model), parameters))
     return data["run_id"], Path(data["root"]), HostFacts(**facts), tuple(selected)
+
+
+def _with_directories(specs: Iterable[ItemSpec]) -> list[ItemSpec]:
+    """The items, each with a directory of its own."""
+    from pytest_madengine.files import safe_name
+
+    result = []
+    directories: dict[str, int] = {}
+    for spec in specs:
+        directory = safe_name(spec.name)
+        count = directories[directory] = directories.get(directory, 0) + 1
+        result.append(replace(spec, directory=f"{directory}.{count}" if count > 1 else directory))
+    return result
 
 
 def secrets_in(value: object) -> list[Secret]:

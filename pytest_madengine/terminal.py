@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,6 +88,8 @@ class TerminalView:
             terminalreporter.write_sep("=", "MAD models")
             self._table(terminalreporter, records)
             self._places(terminalreporter, records)
+        for text in self.controller.reaped:
+            terminalreporter.write_line(f"mad: {text}")
         for text in self.controller.sink_errors:
             terminalreporter.write_line(f"ERROR results: {text}", red=True, bold=True)
 
@@ -99,24 +100,26 @@ class TerminalView:
             count = len(records) - len(shown)
             reporter.write_line(f"{count} models succeeded; the others:")
         rows = [_cells(record) for record in shown]
-        heads = ("model", "status", "performance", "change", "seconds")
+        heads = ["model", "status", "performance", "change", "seconds"]
+        if not any(row[3] for row in rows):
+            rows, heads = [[*row[:3], row[4]] for row in rows], [*heads[:3], heads[4]]
         widths = (
             [max(len(head), *(len(row[i]) for row in rows)) for i, head in enumerate(heads)] if rows else []
         )
         if rows:
             line = "  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True))
             reporter.write_line(f"{line}  reason", bold=True)
-        columns = reporter._screen_width if hasattr(reporter, "_screen_width") else 200
+        columns = int(reporter._tw.fullwidth)
         for record, row in zip(shown, rows, strict=True):
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            cells[4] = row[4].rjust(widths[4])
+            cells[-1] = row[-1].rjust(widths[-1])
             reporter.write(cells[0] + "  ")
             reporter.write(cells[1], **{_STYLE[record.outcome]: True})
             text = "  " + "  ".join(cells[2:]) + "  "
-            room = max(20, columns - len(cells[0]) - len(cells[1]) - len(text) - 2)
             reason = " ".join(record.reason.split())
-            if len(reason) > room and self.config.option.verbose < 1 and not os.environ.get("CI"):
-                reason = reason[: room - 1] + "…"
+            if len(cells[0]) + 2 + len(cells[1]) + len(text) + len(reason) > columns:
+                # A cut reason helps nobody: it gets a line of its own.
+                text = text.rstrip() + "\n    "
             reporter.write_line((text + reason).rstrip())
 
     def _places(self, reporter: Any, records: list[RunRecord]) -> None:
@@ -129,10 +132,10 @@ class TerminalView:
         reporter.write_line(f"table: {settings.output}   logs and artifacts: {self.session.directory}")
 
 
-def _cells(record: RunRecord) -> tuple[str, str, str, str, str]:
+def _cells(record: RunRecord) -> list[str]:
     metrics = [f"{metric.value} {metric.name}".strip() for metric in record.metrics]
     performance = ", ".join(metrics[:2]) + (f", +{len(metrics) - 2}" if len(metrics) > 2 else "")
     duration = record.durations.get("run")
     change = str(record.gate.get("change", ""))
     seconds = f"{duration:.1f}" if duration is not None else ""
-    return record.item_id, str(record.outcome), performance, change, seconds
+    return [record.item_id, str(record.outcome), performance, change, seconds]
