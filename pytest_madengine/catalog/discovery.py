@@ -62,7 +62,6 @@ def read_static(root: Path, source: Source, *, image_given: bool = False) -> Par
     :param image_given: an image is given from outside, so entries need no Dockerfile.
     :raises CatalogError: the file cannot be read, is no JSON, or an entry is wrong.
     """
-    # Lazily: importing it imports pydantic.
     from pytest_madengine.catalog.entries import Origin, build_models, parse_json
 
     try:

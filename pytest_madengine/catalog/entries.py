@@ -8,19 +8,15 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from pytest_madengine.catalog.fields import GPU_FIELDS, KNOWN_FIELDS, plainly_valid
 from pytest_madengine.catalog.model import Model, Warned
-from pytest_madengine.catalog.schema import (
-    GPU_FIELDS,
-    KNOWN_FIELDS,
-    Entry,
-    Problem,
-    catalog_error,
-    entry_place,
-    validate,
-)
+from pytest_madengine.catalog.problems import Problem, catalog_error, entry_place
 from pytest_madengine.errors import CatalogError
+
+if TYPE_CHECKING:
+    from pytest_madengine.catalog.schema import Entry
 
 #: Characters no name and no tag may have: the reserved ones and control characters.
 _FORBIDDEN: Final = re.compile(r"[\\/:\x00-\x1f\x7f]")
@@ -115,7 +111,7 @@ def build_models(entries: object, origin: Origin, *, positions: Sequence[int] | 
     :raises CatalogError: a wrong type, a missing field, a reserved character, a duplicate, a path that
         leaves the MAD root; one error names all of them.
     """
-    checked = validate(entries, origin.source)
+    checked = _checked(entries, origin.source)
     assert isinstance(entries, Sequence)  # what validate() accepts
     builder = _Builder(origin)
     indices = positions if positions is not None else range(len(checked))
@@ -126,6 +122,15 @@ def build_models(entries: object, origin: Origin, *, positions: Sequence[int] | 
         filled = [by_index.get(index) for index in range(max(by_index) + 1)]
         raise catalog_error(origin.source, builder.problems, filled)
     return Parsed(tuple(builder.models), builder.warnings())
+
+
+def _checked(entries: object, source: str) -> list[Entry]:
+    """The entries with checked types."""
+    if plainly_valid(entries):
+        return cast("list[Entry]", entries)
+    from pytest_madengine.catalog.schema import validate
+
+    return validate(entries, source)
 
 
 def model_from_manifest(entry: Mapping[str, Any], source: str) -> Model:

@@ -1,20 +1,21 @@
 """Types of the entries of one file, checked by pydantic all at once (contract section 3).
 
-Importing this module imports pydantic: it is itself imported only when a file of models is read.
+Importing this module imports pydantic: it is itself imported only for entries that are not plainly right.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 # pydantic refuses typing.TypedDict before Python 3.12; typing_extensions comes with pydantic.
 from typing_extensions import TypedDict
 
-from pytest_madengine.errors import CatalogError
+from pytest_madengine.catalog.fields import GPU_FIELDS
+from pytest_madengine.catalog.problems import Problem, catalog_error, short
 
 _Scalar = str | int | float | bool
 _Seconds = Annotated[int, Field(ge=-1)]
@@ -55,11 +56,6 @@ class Entry(TypedDict, total=False):
     log_error_benign_patterns: list[str]
 
 
-#: Every field the plugin knows; others are kept and warned about.
-KNOWN_FIELDS: Final = frozenset(Entry.__annotations__)
-#: Names of the GPU count, the first one present wins (contract section 3).
-GPU_FIELDS: Final = ("gpus_per_node", "gpu_count", "n_gpus", "num_gpus", "ngpus")
-
 _ADAPTER: Final = TypeAdapter(list[Entry])
 _COUNT: Final = "-1 (all GPUs), 0 (none) or a count"
 _TEXTS: Final = "a list of texts"
@@ -72,16 +68,6 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "timeout": "a whole number of seconds, -1 or more",
     "env_vars": "an object of texts, numbers or booleans",
 }
-#: Problems listed with an error; a file with ten thousand wrong entries has one error all the same.
-_SHOWN: Final = 20
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong with one entry."""
-
-    #: Position in the file, from 0; ``None`` for the file as a whole.
-    position: int | None
-    text: str
 
 
 def validate(entries: object, source: str) -> list[Entry]:
@@ -97,34 +83,6 @@ def validate(entries: object, source: str) -> list[Entry]:
     except ValidationError as error:
         problems = _problems(error)
     raise catalog_error(source, problems, entries)
-
-
-def catalog_error(source: str, problems: Iterable[Problem], entries: object) -> CatalogError:
-    """One error for all problems of a file: ``<source>: entry 3 ('model3'): <text>``.
-
-    Entries are counted from 1, as people count them.
-    """
-    found = list(problems)
-    lines = [f"{source}: {_place(problem.position, entries)}{problem.text}" for problem in found[:_SHOWN]]
-    if len(found) == 1:
-        return CatalogError(lines[0])
-    rest = len(found) - _SHOWN
-    tail = [*lines[1:], *([f"... and {rest} more"] if rest > 0 else [])]
-    return CatalogError(f"{lines[0]} (and {len(found) - 1} more in this file)", log_tail=tuple(tail))
-
-
-def entry_place(index: int, name: object) -> str:
-    """``entry 3 ('model3')``: how an entry is called in messages."""
-    if not isinstance(name, str) or not name:
-        return f"entry {index + 1}"
-    return f"entry {index + 1} ({_short(name)})"
-
-
-def _place(index: int | None, entries: object) -> str:
-    if index is None:
-        return ""
-    entry = entries[index] if isinstance(entries, Sequence) else None
-    return f"{entry_place(index, entry.get('name') if isinstance(entry, Mapping) else None)}: "
 
 
 def _problems(error: ValidationError) -> list[Problem]:
@@ -160,12 +118,7 @@ def _describe(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return _short(value)
+        return short(value)
     if isinstance(value, str):
-        return f"the text {_short(value)}"
+        return f"the text {short(value)}"
     return "a list" if isinstance(value, list | tuple) else "an object"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

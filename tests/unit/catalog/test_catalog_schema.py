@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_madengine.catalog.entries import Origin, build_models, model_from_manifest, parse_json, rewrite
+from pytest_madengine.catalog.fields import KNOWN_FIELDS
 from pytest_madengine.catalog.model import Model
-from pytest_madengine.catalog.schema import KNOWN_FIELDS
 from pytest_madengine.errors import CatalogError
 
 ROOT = Origin("models.json")
