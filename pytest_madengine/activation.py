@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_madengine import options
+from pytest_madengine import options, parallel
 from pytest_madengine.catalog.model import Selected, Warned
 from pytest_madengine.errors import ConfigError, MadError
 from pytest_madengine.items import Markers, markers_key, names_model_file, session_key
@@ -30,11 +30,7 @@ def activate(config: pytest.Config) -> None:
 
     :raises pytest.UsageError: options, selectors, context or repository files are wrong.
     """
-    try:
-        session = _make_session(config)
-    except MadError as error:
-        raise _usage_error(error) from None
-    config.stash[session_key] = session
+    session = make_session(config)
     config.stash[markers_key] = Markers(register_markers(config, session))
     _add_arguments(config, session)
     from pytest_madengine.running import RunningPlugin
@@ -45,7 +41,21 @@ def activate(config: pytest.Config) -> None:
 
         Controller.register(config, session)
         _pin_rootdir(config)
+    parallel.register(config, session)
     config.add_cleanup(session.close)
+
+
+def make_session(config: pytest.Config) -> MadSession:
+    """The session of this process, made once: ``-n auto`` asks before pytest is configured.
+
+    :raises pytest.UsageError: as :func:`activate`.
+    """
+    if session_key not in config.stash:
+        try:
+            config.stash[session_key] = _make_session(config)
+        except MadError as error:
+            raise _usage_error(error) from None
+    return config.stash[session_key]
 
 
 def _usage_error(error: MadError) -> pytest.UsageError:

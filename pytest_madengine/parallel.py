@@ -144,9 +144,7 @@ def needs_of(session: MadSession, nodeids: Sequence[str]) -> Mapping[str, Need]:
             found[nodeid] = specs[name]
     durations = read_durations(session.settings.results_dir, skip=session.run_id)
     expected = durations.expected((spec.name, time_limit(session, spec)) for spec in found.values())
-    return {
-        nodeid: Need(gpus_of(session, spec), expected[spec.name]) for nodeid, spec in found.items()
-    }
+    return {nodeid: Need(gpus_of(session, spec), expected[spec.name]) for nodeid, spec in found.items()}
 
 
 def time_limit(session: MadSession, spec: ItemSpec) -> float | None:

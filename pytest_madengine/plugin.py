@@ -55,15 +55,29 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the working plugins, if a ``--mad-*`` option, ini ``mad`` or a models.json asks for them."""
+    if _is_active(config):
+        from pytest_madengine.activation import activate
+
+        activate(config)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """``-n auto`` with models: as many workers as can run models at once."""
+    if not _is_active(config) or options.raw_flag(config, "plan"):
+        return None
+    from pytest_madengine.activation import make_session
+    from pytest_madengine.parallel import auto_workers
+
+    return auto_workers(config, make_session(config))
+
+
+def _is_active(config: pytest.Config) -> bool:
     from pytest_madengine.items import names_model_file
 
-    if not (
+    return (
         options.is_given(config)
         or config.getini("mad")
         or any(names_model_file(argument) for argument in config.args)
         or (hasattr(config, "workerinput") and "mad" in config.workerinput)
-    ):
-        return
-    from pytest_madengine.activation import activate
-
-    activate(config)
+    )
