@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_madengine.errors import CredentialError, MadError, PlanError, RunError
+from pytest_madengine.errors import CredentialError, EngineError, MadError, PlanError, RunError
 from pytest_madengine.files import utc_now
 from pytest_madengine.plan.runplan import DataMount, Image, Lease, RunPlan
 from pytest_madengine.results.record import Attempt, Outcome, RunRecord
@@ -238,7 +238,15 @@ class ItemRun:
     def _start(self, plan: RunPlan, again: bool) -> RunResult:
         if again:
             plan = self.make_plan()
-        return self.session.executor.run(plan, self.artifacts)
+        try:
+            return self.session.executor.run(plan, self.artifacts)
+        except OSError as error:
+            # A full disk, most of all: nothing that the model could be blamed for.
+            place = error.filename or self.artifacts
+            raise EngineError(
+                f"{place}: {error.strerror or error}",
+                hint="workspaces, logs and artifacts go to --mad-results-dir: see its space and permissions",
+            ) from None
 
     def _with_user_metrics(self, plan: RunPlan, verdict: Verdict) -> Verdict:
         result = self.result

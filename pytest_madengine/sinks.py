@@ -31,12 +31,13 @@ class FileSinks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_mad_result(self, record: RunRecord) -> None:
-        """Appends to records.jsonl first: it is complete even when perf.csv cannot be written."""
-        append_line(self.session.directory / "records.jsonl", json.dumps(record.to_dict()))
-        if not record.has_row:
-            return
-        rows = self.table.append(record)
-        self.side.write_item(record, rows)
+        """Appends to records.jsonl and to perf.csv: each also when the other cannot be written."""
+        try:
+            append_line(self.session.directory / "records.jsonl", json.dumps(record.to_dict()))
+        finally:
+            if record.has_row:
+                rows = self.table.append(record)
+                self.side.write_item(record, rows)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Says what was left out of the files."""

@@ -117,6 +117,7 @@ class ImageBuilder:
     # ---- steps --------------------------------------------------------------------------------------
 
     def _build(self, request: BuildRequest, key: str) -> Built | Failed:
+        self._client_factory()  # says what is wrong with the engine more clearly than the command line
         cli = find_docker_cli(self._environ)
         text = read_dockerfile(request.dockerfile.path, request.dockerfile.relative)
         id_file = self._state_dir / f"{key}.iid"
