@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pytest_madengine.plan.runplan import Device, DockerOptions, Mount, RunPlan
+from pytest_madengine.plan.runplan import Device, DockerOptions, EnvValue, Mount, RunPlan
 from pytest_madengine.plan.steps import WORKSPACE
 from pytest_madengine.secrets import Secret
 
@@ -111,9 +111,14 @@ def docker_arguments(plan: RunPlan) -> list[str]:
     ]
 
 
+def _hidden(entry: EnvValue) -> bool:
+    # Of a credential only the names are ever printed (contract 14.1).
+    return isinstance(entry.value, Secret) or entry.origin.startswith("credential:")
+
+
 def _environment(plan: RunPlan) -> list[str]:
     return [
-        f"--env={name}" if isinstance(entry.value, Secret) else f"--env={name}={entry.value}"
+        f"--env={name}" if _hidden(entry) else f"--env={name}={entry.value}"
         for name, entry in plan.env.items()
     ]
 

@@ -23,6 +23,8 @@ def skip_reason(model: Model, context: Context, settings: Settings) -> str:
     """
     if model.deprecated and not settings.ignore_deprecated:
         return f"Model {model.name} has been deprecated."
+    if settings.build_only:
+        return ""  # the GPUs of a build host say nothing about those of the run
     if not settings.disable_skip_gpu_arch:
         architecture = reduced_architecture(context.facts.gpu_architecture)
         unsupported = {"".join(part.split()) for part in model.skip_gpu_arch.split(",")}

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from pytest_madengine.plan.docker_argv import docker_arguments, mount_argument
-from pytest_madengine.plan.runplan import RunPlan
+from pytest_madengine.plan.runplan import EnvValue, RunPlan
 from pytest_madengine.plan.wording import seconds
 from pytest_madengine.secrets import MASK, Redactor, Secret
 
@@ -140,10 +140,7 @@ def _mounts(plan: RunPlan) -> list[str]:
 
 
 def _environment(plan: RunPlan) -> list[str]:
-    return _with_origins(
-        (f"{name}={MASK if isinstance(entry.value, Secret) else _one_line(entry.value)}", entry.origin)
-        for name, entry in plan.env.items()
-    )
+    return _with_origins((f"{name}={_shown(entry)}", entry.origin) for name, entry in plan.env.items())
 
 
 def _one_line(text: str) -> str:
@@ -165,6 +162,12 @@ def _table(rows: Sequence[tuple[str, str]], indent: str = "") -> list[str]:
     shown = [(name, value) for name, value in rows if value]
     width = max((len(name) for name, _ in shown), default=0)
     return [f"{indent}{name:<{width}}  {_one_line(value)}" for name, value in shown]
+
+
+def _shown(entry: EnvValue) -> str:
+    # Of a credential only the names are ever printed, whether the field is secret or not (contract 14.1).
+    hidden = isinstance(entry.value, Secret) or entry.origin.startswith("credential:")
+    return MASK if hidden else _one_line(str(entry.value))
 
 
 def _with_origins(rows: Iterable[tuple[str, str]]) -> list[str]:

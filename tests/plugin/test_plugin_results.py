@@ -292,3 +292,50 @@ def test_heartbeat_off_a_terminal(repo: Any) -> None:
 def test_live_output_is_prefixed(repo: Any) -> None:
     repo.model("m", "echo hello from m; echo performance: 1 x")
     repo.run("--mad-tags", "demo", "--mad-live").stdout.fnmatch_lines(["[[]m[]] hello from m"])
+
+
+def test_only_key_names_of_credentials_are_printed(repo: Any) -> None:
+    """Defect 28: a credential.json / any command / only key names are printed."""
+    credential = {"KEY": {"username": "visible-user", "password": "hidden-word"}}
+    (repo.path / "credential.json").write_text(json.dumps(credential))
+    repo.model("m", cred="KEY")
+    for arguments in (["--mad-plan"], ["--mad-list-tags"], ["--collect-only"], ["-vv"]):
+        text = repo.run("--mad-tags", "demo", *arguments).stdout.str()
+        assert "hidden-word" not in text
+        assert "visible-user" not in text
+
+
+def test_a_crash_shows_no_values_of_local_variables(repo: Any) -> None:
+    """Defect 38: a crash with credentials in local variables / run / the traceback shows no values."""
+    credential = {"KEY": {"username": "u", "password": "hidden-word"}}
+    (repo.path / "credential.json").write_text(json.dumps(credential))
+    path = repo.path / "conftest.py"
+    path.write_text(
+        path.read_text()
+        + "\n@pytest.fixture\ndef mad_data(mad_model, mad_credentials):\n"
+        + "    plain = mad_credentials['KEY']['password'].reveal()\n"
+        + "    raise ValueError('crash with ' + plain)\n"
+    )
+    result = repo.model("m", cred="KEY").run(
+        "--mad-tags", "demo", "--showlocals", "--tb=long", "--junitxml", "j.xml", "--html", "h.html"
+    )
+    result.assert_outcomes(errors=1)
+    assert "crash with ***" in result.stdout.str()
+    for path in [*repo.path.glob("*.xml"), *repo.path.glob("*.html"), *repo.path.glob("perf*")]:
+        assert "hidden-word" not in path.read_text(), path
+    assert "hidden-word" not in result.stdout.str()
+    assert repo.records()[0]["reason"] == "ValueError: crash with ***"
+
+
+def test_performance_is_found_without_live_output(repo: Any) -> None:
+    """Defect 43: no --live-output / run / performance is found, SUCCESS."""
+    repo.model("m", "echo performance: 3 x").run("--mad-tags", "demo")
+    assert repo.statuses() == {"m": "SUCCESS"}
+
+
+def test_the_record_names_the_run_log_and_the_image_that_ran(repo: Any) -> None:
+    """Defect 61: a build before the run / record / log_file is the run log, docker_image what ran."""
+    repo.model("m").run("--mad-tags", "demo")
+    record = repo.records()[0]
+    assert record["log_file"].endswith(".run.live.log")
+    assert record["columns"]["docker_image"] == record["image"]["name"] == repo.rows()[0]["docker_image"]
