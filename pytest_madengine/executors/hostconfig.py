@@ -58,8 +58,8 @@ def host_config(options: DockerOptions, mounts: Iterable[Mount]) -> dict[str, An
     config: dict[str, Any] = {}
     for name, key in _PLAIN.items():
         value = getattr(options, name)
-        if value in (None, "", False) or value == () or value == {}:
-            continue
+        if value is None or value is False or value in ("", (), {}):
+            continue  # a number 0 is said
         config[key] = _json_type(value)
     if options.cpus is not None:
         config["NanoCpus"] = round(options.cpus * 1_000_000_000)

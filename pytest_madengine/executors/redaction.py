@@ -9,7 +9,9 @@ from pytest_madengine.secrets import Redactor
 #: How far back a cut between words is looked for: a URL with a password must not be cut.
 _WORD: Final = 1024
 #: More undecided bytes than this are let go, masked: only one endless run of overlapping secrets gets there.
-_MOST: Final = 4 * 1024 * 1024
+_MOST: Final = 1024 * 1024
+#: How many places are tried for a cut before the bytes are held back.
+_TRIES: Final = 4
 
 
 class StreamRedactor:
@@ -41,13 +43,14 @@ class StreamRedactor:
 
     def _cut_around_secrets(self, data: bytes, clean: bytes, cut: int) -> bytes:
         """A cut is right when both sides redacted alone give the same as the whole."""
-        step = max(self._redactor.longest, 1)
-        while cut > 0:
+        for _ in range(_TRIES):
+            if cut <= 0:
+                break
             head = self._redactor.data(data[:cut])
             if clean.startswith(head) and head + self._redactor.data(data[cut:]) == clean:
                 self._rest = data[cut:]
                 return head
-            cut = _between_words(data, cut - 1) if cut - 1 > step else cut - 1
+            cut = _between_words(data, cut - 1)
         if len(data) > _MOST:
             self._rest = b""
             return clean
@@ -56,9 +59,14 @@ class StreamRedactor:
 
 
 def _between_words(data: bytes, limit: int) -> int:
-    """The last place not after the limit that follows a line feed or a blank, else the limit."""
+    """The last place not after the limit that follows a line feed or a blank.
+
+    Within a longer word it is the limit; a shorter first word waits for its end.
+    """
     start = max(limit - _WORD, 0)
     place = data.rfind(b"\n", start, limit)
     if place < 0:
         place = data.rfind(b" ", start, limit)
-    return place + 1 if place >= 0 else limit
+    if place >= 0:
+        return place + 1
+    return limit if start else 0

@@ -59,9 +59,9 @@ class AttachedStream:
 
     def receive(self, timeout: float | None) -> bytes | None:
         """Next output; ``None`` when there was none in ``timeout`` seconds, empty at the end."""
-        self._socket.settimeout(timeout)
         while True:
             try:
+                self._socket.settimeout(timeout)
                 data = self._socket.recv(_RECEIVE)
             except TimeoutError:
                 return None

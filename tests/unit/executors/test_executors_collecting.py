@@ -1,0 +1,223 @@
+"""What a run leaves: collected files and the results file (sections 10.1 and 12.3)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pytest_madengine.executors.collecting import PATTERNS, Collector
+from pytest_madengine.secrets import Redactor
+
+
+class Space:
+    def __init__(self, tmp_path: Path) -> None:
+        self.root = tmp_path / "root"
+        self.model = self.root / "run_directory"
+        self.model.mkdir(parents=True)
+        self.artifacts = tmp_path / "artifacts"
+        self.artifacts.mkdir()
+
+    def write(self, name: str, text: str = "x") -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def collector(self, *foreign: str, secrets: tuple[str, ...] = (), **options: bool) -> Collector:
+        return Collector(
+            self.root, self.model, frozenset(foreign), self.artifacts, Redactor(secrets), **options
+        )
+
+    def found(self) -> set[str]:
+        files = (path for path in self.artifacts.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.artifacts)) for path in files}
+
+
+@pytest.fixture
+def space(tmp_path) -> Space:
+    return Space(tmp_path)
+
+
+def test_the_patterns_of_the_contract(space):
+    """Section 10.1: collected names, from workspace root and model directory."""
+    wanted = [
+        "m_env.csv", ".m_env/os/os.txt", "rocprof_output/a/b.json", "prof_output.csv",
+        "library_trace.csv", "x_trace.csv", "perf_x.csv", "results.txt", "results/deep/x",
+    ]  # fmt: skip
+    for name in wanted:
+        space.write(name)
+        space.write(
+            f"run_directory/sub_{name}" if not name.startswith((".", "lib", "perf", "res")) else "other"
+        )
+    for name in ("run.sh", "perf.csv.txt", "deep/results.txt", ".hidden_output"):
+        space.write(name)
+    collected = space.collector().collect(PATTERNS)
+    assert space.found() >= {*wanted, "sub_m_env.csv", "sub_prof_output.csv", "sub_x_trace.csv"}
+    assert not space.found() & {"run.sh", "deep/results.txt", ".hidden_output", "other"}
+    assert "rocprof_output" in collected
+
+
+def test_foreign_entries_are_not_collected(space):
+    """Mount points of the MAD root look like empty files on the host."""
+    space.write("results_old.csv", "")
+    space.write(".madengine/results.txt")
+    space.write("run_directory/results.txt", "new")
+    assert space.collector("results_old.csv").collect(PATTERNS) == ("results.txt",)
+    assert (space.artifacts / "results.txt").read_text() == "new"
+
+
+def test_a_model_directory_that_looks_like_a_result(tmp_path):
+    space = Space(tmp_path)
+    space.model = space.root / "results-repo"
+    space.write("results-repo/code.py")
+    assert space.collector().collect(PATTERNS) == ()
+
+
+def test_names_that_are_taken(space):
+    space.write("results.txt", "root")
+    space.write("run_directory/results.txt", "model")
+    space.write("results.live.log", "not our log")
+    assert set(space.collector().collect(PATTERNS)) == {
+        "results.txt", "run_directory/results.txt", "run_directory/results.live.log",
+    }  # fmt: skip
+    assert (space.artifacts / "results.txt").read_text() == "root"
+
+
+def test_a_file_of_an_earlier_attempt_gives_way(space):
+    (space.artifacts / "results.txt").write_text("old")
+    space.write("results.txt", "new")
+    space.collector().collect(PATTERNS)
+    assert (space.artifacts / "results.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("out/*.json", {"out/a.json"}),
+        ("out/**/*.json", {"out/a.json", "out/deep/b.json"}),
+        ("**/b.json", {"out/deep/b.json"}),
+        ("out", {"out/a.json", "out/deep/b.json", "out/c.txt"}),
+        ("../*", set()),
+        ("/etc/*", set()),
+        ("*/[ab].json", {"out/a.json"}),
+        ("none*", set()),
+    ],
+)
+def test_globs_of_the_user(space, pattern, expected):
+    for name in ("out/a.json", "out/deep/b.json", "out/c.txt"):
+        space.write(name)
+    space.collector().collect((pattern,))
+    assert space.found() == expected
+
+
+def test_links_never_lead_out(space, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("outside")
+    space.write("results/real", "inside")
+    (space.root / "results/in").symlink_to("real")
+    (space.root / "results/out").symlink_to(outside / "secret")
+    (space.root / "results_dir").symlink_to(outside)
+    (space.root / "results_dangling").symlink_to("nowhere")
+    os.mkfifo(space.root / "results_pipe")
+    collector = space.collector()
+    collector.collect((*PATTERNS, "results_dir/*"))
+    assert space.found() == {"results/real", "results/in"}
+    assert (space.artifacts / "results/in").read_text() == "inside"
+    assert len([text for text in collector.warnings if "leads out" in text]) == 3
+
+
+def test_a_model_directory_that_became_a_link(space, tmp_path):
+    space.model.rmdir()
+    space.model.symlink_to(tmp_path)
+    assert space.collector(keep_model_dir=True).collect(("*",)) == ()
+
+
+def test_secrets_in_collected_files(space):
+    space.write("results.txt", "a s3cr3t-token b")
+    space.write("results_clean", "nothing")
+    (space.root / "results.bin").write_bytes(b"\0" * 1_048_570 + b"s3cr3t-token")
+    collector = space.collector(secrets=("s3cr3t-token",))
+    collector.collect(PATTERNS)
+    assert (space.artifacts / "results.txt").read_text() == "a *** b"
+    assert b"s3cr3t" not in (space.artifacts / "results.bin").read_bytes()
+    assert len(collector.warnings) == 2
+
+
+def test_keep_model_dir(space):
+    space.write("run_directory/results.txt")
+    space.write("run_directory/code/x.py")
+    assert space.collector(keep_model_dir=True).collect(PATTERNS) == ("results.txt",)
+    assert space.found() == {"results.txt", "run_directory/results.txt", "run_directory/code/x.py"}
+
+
+def test_copies_while_a_container_goes_on(space):
+    space.write("results.txt", "root")
+    space.write("run_directory/results.txt", "model")
+    os.mkfifo(space.model / "pipe")
+    space.collector(copy=True, keep_model_dir=True).collect(PATTERNS)
+    assert (space.root / "results.txt").exists()
+    assert (space.artifacts / "run_directory/results.txt").read_text() == "model"
+
+
+def test_a_file_that_cannot_be_moved(space, monkeypatch):
+    space.write("results.txt")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("shutil.move", refuse)
+    collector = space.collector()
+    assert collector.collect(PATTERNS) == ()
+    assert collector.warnings == ["cannot collect results.txt: Permission denied"]
+
+
+MODEL = "/myworkspace/run_directory/r.csv"
+
+
+def test_results_of_the_workspace_root_come_first(space):
+    """Section 12.3, place."""
+    space.write("r.csv", "root")
+    space.write("run_directory/r.csv", "model")
+    assert space.collector().read_results("r.csv", frozenset(), 0) == "root"
+    assert space.collector("r.csv").read_results("r.csv", frozenset(), 0) == "model"
+
+
+def test_results_that_were_there_before(space):
+    """Defect 2: given a results file copied from the repository / when nothing wrote it / then none."""
+    path = space.write("run_directory/r.csv")
+    written = path.stat().st_mtime_ns
+    collector = space.collector()
+    assert collector.read_results("r.csv", frozenset({MODEL}), written + 1) is None
+    assert collector.warnings
+    assert collector.read_results("r.csv", frozenset({MODEL}), None) is None
+    assert collector.read_results("r.csv", frozenset({MODEL}), written) == "x"
+    assert collector.read_results("r.csv", frozenset(), written + 1) == "x"
+
+
+@pytest.mark.parametrize(
+    "name", ["none.csv", "../r.csv", "/etc/passwd", ".madengine/r.csv", "pipe", "out", "link"]
+)
+def test_no_results(space, tmp_path, name):
+    space.write(".madengine/r.csv")
+    (tmp_path / "r.csv").write_text("outside")
+    os.mkfifo(space.root / "pipe")
+    (space.root / "out").mkdir()
+    (space.root / "link").symlink_to(tmp_path / "r.csv")
+    assert space.collector().read_results(name, frozenset(), 0) is None
+
+
+def test_results_behind_a_link_with_odd_bytes_and_secrets(space):
+    (space.root / "data.csv").write_bytes(b"\xef\xbb\xbfmodel,\xff,s3cr3t-token\n")
+    (space.root / "r.csv").symlink_to("data.csv")
+    text = space.collector(secrets=("s3cr3t-token",)).read_results("r.csv", frozenset(), 0)
+    assert text == "model,\ufffd,***\n"
+
+
+def test_results_that_are_too_large(space, monkeypatch):
+    monkeypatch.setattr("pytest_madengine.executors.collecting.LARGEST_RESULTS", 3)
+    space.write("r.csv", "long text")
+    collector = space.collector()
+    assert collector.read_results("r.csv", frozenset(), 0) is None
+    assert "9 bytes" in collector.warnings[0]
