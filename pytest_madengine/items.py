@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_madengine.pauses import garbage_collector_paused
 
 if TYPE_CHECKING:
     from pytest_madengine.itemrun import ItemRun
@@ -88,8 +90,12 @@ class MadFile(pytest.Module):
             source = self.path.relative_to(session.settings.root).as_posix()
         except ValueError:
             return
+        with garbage_collector_paused():
+            yield from self._items(session.items_by_file.get(source, ()))
+
+    def _items(self, specs: Iterable[ItemSpec]) -> Iterator[MadItem]:
         fixtures: Any = None
-        for spec in session.items_by_file.get(source, ()):
+        for spec in specs:
             item = MadItem.from_parent(self, name=spec.name, callobj=run_model, fixtureinfo=fixtures)
             item.set_spec(spec)
             # The same for all items of the file, and costly to compute.
@@ -105,12 +111,12 @@ class MadItem(pytest.Function):
     def set_spec(self, spec: ItemSpec) -> None:
         """Attaches what the item stands for; its tags become markers."""
         self.spec = spec
-        markers = self.config.stash[markers_key]
-        for tag in spec.selected.model.tags:
-            marker = markers.of(tag)
-            if marker is not None:
-                self.add_marker(marker)
-            self.extra_keyword_matches.add(tag)
+        tags = spec.selected.model.tags
+        marks = self.config.stash[markers_key].of(tags)
+        # What add_marker() does for each of them, for all of them at once.
+        self.own_markers += marks
+        self.keywords.update((mark.name, mark) for mark in marks)
+        self.extra_keyword_matches.update(tags)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """The entry's file: a model has no line of Python to point at."""
@@ -126,17 +132,22 @@ class MadItem(pytest.Function):
 
 
 class Markers:
-    """The marker of each tag, made once: making one costs more than attaching it."""
+    """The marks of tags, made once: making one costs more than attaching it.
+
+    :param names: marker name of each tag that can be one.
+    """
 
     def __init__(self, names: dict[str, str]) -> None:
         self._names = names
-        self._made: dict[str, pytest.MarkDecorator] = {}
+        self._made: dict[tuple[str, ...], list[pytest.Mark]] = {}
 
-    def of(self, tag: str) -> pytest.MarkDecorator | None:
-        """The marker of a tag, or ``None`` for a tag that cannot be one."""
-        if tag not in self._made and tag in self._names:
-            self._made[tag] = getattr(pytest.mark, self._names[tag])
-        return self._made.get(tag)
+    def of(self, tags: tuple[str, ...]) -> list[pytest.Mark]:
+        """The marks of those tags that can be markers."""
+        made = self._made.get(tags)
+        if made is None:
+            names = [self._names[tag] for tag in tags if tag in self._names]
+            made = self._made[tags] = [getattr(pytest.mark, name).mark for name in names]
+        return made
 
 
 session_key = pytest.StashKey["MadSession"]()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_madengine.catalog.model import Selected, Warned
 from pytest_madengine.context.types import Context, Gpu, HostFacts
 from pytest_madengine.errors import ConfigError, DockerfileError, MadError
+from pytest_madengine.files import safe_name
 from pytest_madengine.secrets import Redactor, Secret
 from pytest_madengine.settings import Settings
 
@@ -330,7 +331,8 @@ class MadSession:
         else:
             from pytest_madengine.handover import specs_of_manifest
 
-            specs = _with_directories(specs_of_manifest(self))
+            directory_of = _DirectoryNames()
+            specs = [replace(spec, directory=directory_of(spec.name)) for spec in specs_of_manifest(self)]
         for spec in specs:
             result.setdefault(spec.selected.model.source, []).append(spec)
         return result
@@ -341,14 +343,15 @@ class MadSession:
 
         architectures = self.settings.target_archs or ("",)
         several = len(architectures) > 1
+        directory_of = _DirectoryNames()
         specs = []
         for selected in selection:
             for base, match, error in self._matches(selected):
                 for arch in architectures if match is not None else ("",):
                     parts = filter(None, (base, arch if several else ""))
                     name = item_name(selected, ":".join(parts))
-                    specs.append(ItemSpec(name, selected, match, error, arch=arch))
-        return _with_directories(specs)
+                    specs.append(ItemSpec(name, selected, match, error, directory_of(name), arch=arch))
+        return specs
 
     def _matches(
         self, selected: Selected
@@ -418,17 +421,16 @@ def from_controller(text: str) -> tuple[str, Path, HostFacts, tuple[Selected, ..
     return data["run_id"], Path(data["root"]), HostFacts(**facts), tuple(selected)
 
 
-def _with_directories(specs: Iterable[ItemSpec]) -> list[ItemSpec]:
-    """The items, each with a directory of its own."""
-    from pytest_madengine.files import safe_name
+class _DirectoryNames:
+    """Directory of each item by its name: no two items share one."""
 
-    result = []
-    directories: dict[str, int] = {}
-    for spec in specs:
-        directory = safe_name(spec.name)
-        count = directories[directory] = directories.get(directory, 0) + 1
-        result.append(replace(spec, directory=f"{directory}.{count}" if count > 1 else directory))
-    return result
+    def __init__(self) -> None:
+        self._used: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
+        directory = safe_name(name)
+        count = self._used[directory] = self._used.get(directory, 0) + 1
+        return f"{directory}.{count}" if count > 1 else directory
 
 
 def secrets_in(value: object) -> list[Secret]:

@@ -76,10 +76,10 @@ def select_models(
         except SelectorError as error:
             raise _with_hint(error, forbidden) from None
         final = reader.update(item.model for item in resolution.items)
-        items = tuple(
-            replace(item, model=final.get(item.model.name, item.model)) for item in resolution.items
-        )
-        models = tuple(final.get(model.name, model) for model in index.models)
+        items, models = resolution.items, index.models
+        if final:
+            items = tuple(replace(item, model=final.get(item.model.name, item.model)) for item in items)
+            models = tuple(final.get(model.name, model) for model in models)
         warnings = tuple(reader.warnings)
     catalog = Catalog(root, models, warnings)
     return Selection(items, (*warnings, *resolution.warnings), catalog)
