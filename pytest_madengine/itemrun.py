@@ -7,6 +7,7 @@ The fixtures and ``mad_run`` drive an :class:`ItemRun` through the same steps; w
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,8 @@ T = TypeVar("T")
 
 #: Lines of the log shown in a failing test.
 SHOWN_LINES = 8
+#: Colours, and characters by which a log could take over the terminal.
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass
@@ -113,7 +116,9 @@ class ItemRun:
         :raises CredentialError: it is not.
         """
         from pytest_madengine.credentials import credential_of
+        from pytest_madengine.handover import resolved_spec
 
+        self.spec = resolved_spec(self.session, self.spec, self.credentials)
         model = self.spec.selected.model
         if model.cred:
             self.phase = CredentialError.phase
@@ -310,7 +315,7 @@ class ItemRun:
             lines.append(f"log: {log}")
         if error.hint:
             lines.append(f"hint: {_one_line(error.hint)}")
-        return [redact(line) for line in lines]
+        return [redact(_CONTROL.sub("", line)) for line in lines]
 
     def log_path(self) -> str:
         """Path of the most telling log, relative to the results directory's parent when possible."""
