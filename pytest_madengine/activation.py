@@ -6,6 +6,7 @@ Everything that is wrong with options, selectors or context is found here, befor
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -18,7 +19,8 @@ from pytest_madengine import options, parallel
 from pytest_madengine.catalog.model import Selected, Warned
 from pytest_madengine.errors import ConfigError, MadError
 from pytest_madengine.items import Markers, markers_key, names_model_file, session_key
-from pytest_madengine.session import MadSession, from_controller
+from pytest_madengine.session import MadSession
+from pytest_madengine.settings import Settings
 
 
 class MadWarning(pytest.PytestWarning):
@@ -69,15 +71,18 @@ def _make_session(config: pytest.Config) -> MadSession:
     payload = getattr(config, "workerinput", {}).get("mad")
     plan_only = options.raw_flag(config, "plan")
     if payload is not None:
-        run_id, root, facts, selected = from_controller(payload)
+        from pytest_madengine.selecting import session_of_worker
+        from pytest_madengine.transport import from_controller
+
+        data = json.loads(payload)
+        run_id, root, facts, selected = from_controller(data)
         settings = options.resolve(config, root, environ)
-        session = MadSession(settings, selected, run_id, worker=True, facts=facts)
+        session = session_of_worker(MadSession(settings, selected, run_id, worker=True, facts=facts), data)
     else:
         root = find_root(config, environ)
         settings = options.resolve(config, root, environ)
-        selected, warned = select(config, root, environ, settings.no_dynamic)
-        session = MadSession(settings, selected, plan_only=plan_only, warnings=list(warned))
-        if selected and getattr(config.option, "reruns", None):
+        session = _selected_session(config, settings, plan_only)
+        if session.selected and getattr(config.option, "reruns", None):
             raise ConfigError(
                 "--reruns runs a model again outside of its timeout and reports it twice",
                 hint="use --mad-retries N, which tries again after failures of the machine only",
@@ -86,6 +91,20 @@ def _make_session(config: pytest.Config) -> MadSession:
     if plan_only:
         # Plans are printed in order by one process.
         config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
+    return session
+
+
+def _selected_session(config: pytest.Config, settings: Settings, plan_only: bool) -> MadSession:
+    from pytest_madengine.selecting import check_options, session_of_files
+
+    settings = check_options(settings, config.invocation_params.dir)
+    session = session_of_files(settings, plan_only)
+    if session is None:
+        image_given = bool(settings.use_image)
+        selected, warned = select(config, settings.root, settings.environ, settings.no_dynamic, image_given)
+        session = MadSession(settings, selected, plan_only=plan_only, warnings=list(warned))
+        if settings.manifest is not None:
+            session.warnings.append(Warned("it is not there: everything is built", str(settings.manifest)))
     return session
 
 
@@ -127,11 +146,12 @@ def _check_rootdir(config: pytest.Config) -> None:
 
 
 def _check(session: MadSession) -> None:
-    """Finds errors of context, tools, launchers and output files before anything runs."""
+    """Finds errors of context, tools, launchers, images and output files before anything runs."""
     from pytest_madengine.plan.gpus import parse_gpu_list
     from pytest_madengine.plan.launchers import launcher_of
     from pytest_madengine.plan.tools import select_tools
     from pytest_madengine.reports.perfcsv import PerfCsv
+    from pytest_madengine.selecting import check_images
 
     if not session.selected:
         return
@@ -143,6 +163,7 @@ def _check(session: MadSession) -> None:
     launchers = {str(one.model.distributed.get("launcher")): one.model for one in session.selected}
     for model in launchers.values():
         launcher_of(model, context, session.settings.environ)
+    check_images(session)
     if session.settings.resume:
         session.resumable  # noqa: B018 - names a session that does not exist early
     if not session.plan_only:
@@ -156,19 +177,23 @@ def find_root(config: pytest.Config, environ: Mapping[str, str]) -> Path:
     :raises ConfigError: there is none.
     """
     raw, source = options.raw_value(config, "root", environ)
+    # A manifest has the entries itself; only the scripts must be there.
+    by_manifest = bool(options.raw_value(config, "manifest", environ)[0])
     here = config.invocation_params.dir
     if raw is not None:
         base = config.rootpath if source == "ini" else here
-        return _existing_root((base / Path(str(raw)).expanduser()).resolve())
+        return _existing_root((base / Path(str(raw)).expanduser()).resolve(), by_manifest)
     for argument in config.args:
         if names_model_file(argument):
             path = (here / argument.partition("::")[0]).resolve()
             return _existing_root(root_of_file(path))
     if environ.get("MODEL_DIR"):
-        return _existing_root((here / environ["MODEL_DIR"]).resolve())
+        return _existing_root((here / environ["MODEL_DIR"]).resolve(), by_manifest)
     for candidate in (here, config.rootpath):
         if (candidate / "models.json").is_file():
             return candidate.resolve()
+    if by_manifest:
+        return here.resolve()
     raise ConfigError(
         f"models.json file not found. Looked in {here}"
         + (f" and {config.rootpath}" if config.rootpath != here else ""),
@@ -183,16 +208,20 @@ def root_of_file(path: Path) -> Path:
     return path.parent
 
 
-def _existing_root(root: Path) -> Path:
+def _existing_root(root: Path, by_manifest: bool = False) -> Path:
     if not root.is_dir():
         raise ConfigError(f"MAD root {root} is not a directory")
-    if not (root / "models.json").is_file():
+    if not by_manifest and not (root / "models.json").is_file():
         raise ConfigError(f"models.json file not found. Looked in {root}")
     return root
 
 
 def select(
-    config: pytest.Config, root: Path, environ: Mapping[str, str], no_dynamic: bool
+    config: pytest.Config,
+    root: Path,
+    environ: Mapping[str, str],
+    no_dynamic: bool,
+    image_given: bool = False,
 ) -> tuple[tuple[Selected, ...], tuple[Warned, ...]]:
     """The models this run is about.
 
@@ -205,7 +234,7 @@ def select(
 
     tags, _ = options.raw_value(config, "tags", environ)
     if tags:
-        chosen = select_models(root, tags, no_dynamic=no_dynamic, environ=environ)
+        chosen = select_models(root, tags, no_dynamic=no_dynamic, environ=environ, image_given=image_given)
         return chosen.items, (*chosen.warnings, *_static_checks(root, chosen.items))
     named = [argument for argument in config.args if names_model_file(argument)]
     if named:

@@ -12,7 +12,6 @@ import pytest
 
 from pytest_madengine.compat import add_suite_property
 from pytest_madengine.files import utc_now
-from pytest_madengine.items import MODEL_FILES
 from pytest_madengine.junit import suite_properties
 from pytest_madengine.results.record import Outcome, RunRecord
 from pytest_madengine.running import records_on
@@ -50,6 +49,7 @@ class Controller:
         """Registers the controller, the sinks and the views."""
         from pytest_madengine.html import HtmlColumns
         from pytest_madengine.sinks import FileSinks
+        from pytest_madengine.summaries import Summaries
         from pytest_madengine.terminal import TerminalView
 
         controller = cls(config, session)
@@ -60,6 +60,7 @@ class Controller:
         if session.plan_only:
             return
         manager.register(FileSinks(session), "madengine-files")
+        manager.register(Summaries(session), "madengine-summaries")
         if manager.hasplugin("html"):
             manager.register(HtmlColumns(session, controller), "madengine-html")
         restore = _terminate_as_interrupt()
@@ -107,7 +108,8 @@ class Controller:
 
     def _expect(self, nodeids: list[str]) -> None:
         for nodeid in nodeids:
-            if nodeid.partition("::")[0].rpartition("/")[2] in MODEL_FILES and nodeid not in self.records:
+            name = nodeid.partition("::")[0].rpartition("/")[2]
+            if name in self.session.model_files and nodeid not in self.records:
                 self.expected[nodeid] = None
         self._build_ahead()
 

@@ -100,6 +100,12 @@ class PullError(EngineError):
     phase = "pull"
 
 
+class ImageError(MadError):
+    """An image is not the one that was recorded, or was not handed over."""
+
+    phase = "pull"
+
+
 class RunError(MadError):
     """The model's run failed: exit status, timeout, error pattern, killed for memory."""
 

@@ -75,7 +75,10 @@ def mad_model(request: pytest.FixtureRequest, mad_context: Context, mad_credenti
 @pytest.fixture
 def mad_image(request: pytest.FixtureRequest, mad_model: Model) -> Image:
     """The :class:`~pytest_madengine.plan.runplan.Image` of this item, built or pulled."""
-    return _run(request).prepare_image()
+    run = _run(request)
+    image = run.prepare_image()
+    # A build phase pushes in its call: a push that fails is a failed test.
+    return image if run.session.settings.build_only or run.session.plan_only else run.push_image()
 
 
 @pytest.fixture

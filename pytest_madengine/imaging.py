@@ -11,6 +11,7 @@ from pytest_madengine.secrets import Secret
 
 if TYPE_CHECKING:
     from pytest_madengine.images.builder import BuildRequest
+    from pytest_madengine.images.manifest import ImageBlock
     from pytest_madengine.itemrun import ItemRun
 
 
@@ -20,10 +21,14 @@ def image_for(run: ItemRun, again: bool = False) -> Image:
     :param again: build even though an equal build failed, when the machine was at fault.
     :raises MadError: no Dockerfile matches, the build or pull failed, no engine answers.
     """
+    from pytest_madengine.pushing import batch_entry, listed_image
+
     session, spec = run.session, run.spec
     if spec.error is not None:
         raise spec.error
     given = given_name(run)
+    if spec.block is not None:
+        return _image_of_block(run, spec.block)
     if session.plan_only:
         return Image(given or intended_name(run), dockerfile=_dockerfile(run), context=_context(run))
     if given:
@@ -32,12 +37,23 @@ def image_for(run: ItemRun, again: bool = False) -> Image:
         return session.builder.given(
             given, pull=not settings.no_pull, timeout=settings.timeout_pull, log_path=log
         )
+    entry = batch_entry(run)
+    if entry is not None and not entry.build_new:
+        return listed_image(run, entry)
     request = build_request(run)
     run.warnings += [note for note in request.notes if note not in run.warnings]
     image = session.builder.ensure(request, retry=again)
     if spec.dockerfile is not None:
         run.warnings += spec.dockerfile.warnings
     return image
+
+
+def _image_of_block(run: ItemRun, block: ImageBlock) -> Image:
+    from pytest_madengine.pulling import block_image
+
+    if run.session.plan_only:
+        return Image(block.docker_image, block.image_id, block.registry_digest, block.dockerfile)
+    return block_image(run, block)
 
 
 def build_request(run: ItemRun) -> BuildRequest:
@@ -62,6 +78,7 @@ def build_request(run: ItemRun) -> BuildRequest:
         session.settings,
         log_path=run.artifacts / f"{name}.build.live.log",
         labels=owner_labels(run.model_name, spec.name, session.run_id),
+        arch=spec.arch,
     )
 
 
@@ -80,6 +97,8 @@ def credential_arguments(run: ItemRun) -> Mapping[str, str | Secret]:
 
 def intended_name(run: ItemRun) -> str:
     """Name of the image the item is meant to run in."""
+    if run.spec.block is not None:
+        return run.spec.block.docker_image
     given = given_name(run)
     if given or run.spec.dockerfile is None:
         return given
@@ -91,7 +110,9 @@ def given_name(run: ItemRun) -> str:
     context = str(run.session.context.get("MAD_CONTAINER_IMAGE") or "")
     if context:
         return context
-    model = run.spec.selected.model
+    model, wanted = run.spec.selected.model, run.session.settings.use_image
+    if wanted:
+        return model.prebuilt_image if wanted == "auto" else wanted
     return "" if model.dockerfile else model.prebuilt_image
 
 

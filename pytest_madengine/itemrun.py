@@ -60,6 +60,8 @@ class ItemRun:
     failure: MadError | None = None
     #: A row of multiple results is being reported as a pytest subtest.
     in_subtest: bool = False
+    #: What became of the push: ``registry``, ``reference``, ``digest`` or ``error``.
+    push: dict[str, str] = field(default_factory=dict)
     #: Failed tries before the last one.
     attempts: list[Attempt] = field(default_factory=list)
     #: Session whose SUCCESS stands for this item (``--mad-resume``).
@@ -93,10 +95,11 @@ class ItemRun:
         :raises MadError: the test hook ``--exception`` of the predecessor.
         """
         from pytest_madengine.plan.skips import skip_reason
+        from pytest_madengine.pulling import incompatibility
 
         model = self.spec.selected.model
         reason = skip_reason(model, self.session.context, self.session.settings)
-        reason = reason or self._resumed()
+        reason = reason or incompatibility(self) or self._resumed()
         if not reason and model.args.strip() == "--exception":
             raise RunError("Exception test!")
         return reason
@@ -111,7 +114,7 @@ class ItemRun:
         return f"SUCCESS in session {earlier.run_id} (--mad-resume)"
 
     def check_credential(self) -> None:
-        """The credential of the model is there and has values.
+        """The credential of the model is there and has values, and so has every reference of a manifest.
 
         :raises CredentialError: it is not.
         """
@@ -131,8 +134,19 @@ class ItemRun:
         """
         from pytest_madengine.imaging import image_for
 
-        with self.timed("build"):
+        with self.timed("build" if self.spec.block is None else "pull"):
             self.image = self.attempted(lambda again: image_for(self, again))
+        return self.image
+
+    def push_image(self) -> Image:
+        """Pushes the image where a registry is given (after :meth:`prepare_image`).
+
+        :raises MadError: the registry refuses us, or the image cannot be pushed.
+        """
+        from pytest_madengine.pushing import push_image
+
+        push_image(self)
+        assert self.image is not None
         return self.image
 
     def attempted(self, step: Callable[[bool], T]) -> T:

@@ -62,6 +62,25 @@ def run_model(
         raise run.error_of(verdict)
 
 
+def build_model(
+    mad_model: Any, mad_image: Image, mad_artifacts: Path, request: pytest.FixtureRequest
+) -> None:
+    """Pushes the image of one model, which its setup built (the body of every item of a build phase).
+
+    :raises MadError: the push failed.
+    """
+    __tracebackhide__ = True
+    from pytest_madengine.results.record import Outcome
+
+    run: ItemRun = request.node.stash[run_key]
+    run.image = mad_image
+    if run.session.plan_only:
+        pytest.skip("an image is built, nothing is run (--mad-build-only)")
+    run.push_image()
+    reference = run.push.get("reference")
+    run.decide(Outcome.SUCCESS, f"built and pushed as {reference}" if reference else "built")
+
+
 def show_plan(config: pytest.Config, run: ItemRun) -> None:
     """Prints the plan of an item (``--mad-plan``) past pytest's capture."""
     from pytest_madengine.plan.view import render_plan
@@ -76,7 +95,7 @@ def show_plan(config: pytest.Config, run: ItemRun) -> None:
 
 
 class MadFile(pytest.Module):
-    """``models.json`` or ``get_models_json.py`` as a collector of model items.
+    """``models.json``, ``get_models_json.py`` or a build manifest as a collector of model items.
 
     A ``pytest.Module`` so that module-scoped fixtures work; nothing is imported.
     """
@@ -86,17 +105,15 @@ class MadFile(pytest.Module):
     def collect(self) -> Iterable[pytest.Item]:
         """The selected items of this file."""
         session: MadSession = self.config.stash[session_key]
-        try:
-            source = self.path.relative_to(session.settings.root).as_posix()
-        except ValueError:
-            return
         with garbage_collector_paused():
-            yield from self._items(session.items_by_file.get(source, ()))
+            yield from self._items(session.items_by_file.get(session.source_of(self.path), ()))
 
     def _items(self, specs: Iterable[ItemSpec]) -> Iterator[MadItem]:
         fixtures: Any = None
+        build_only = self.config.stash[session_key].settings.build_only
+        body = build_model if build_only else run_model
         for spec in specs:
-            item = MadItem.from_parent(self, name=spec.name, callobj=run_model, fixtureinfo=fixtures)
+            item = MadItem.from_parent(self, name=spec.name, callobj=body, fixtureinfo=fixtures)
             item.set_spec(spec)
             # The same for all items of the file, and costly to compute.
             fixtures = item._fixtureinfo

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_madengine.errors import MadError
-from pytest_madengine.items import MODEL_FILES, names_model_file
+from pytest_madengine.items import names_model_file
 from pytest_madengine.scheduling.idle import IDLE_ID, WORKER_KEY, IdleWorker
 from pytest_madengine.scheduling.pool import demand_of
 from pytest_madengine.scheduling.slots import worker_count
@@ -140,7 +140,7 @@ def needs_of(session: MadSession, nodeids: Sequence[str]) -> Mapping[str, Need]:
     found: dict[str, ItemSpec] = {}
     for nodeid in nodeids:
         file, _, name = nodeid.partition("::")
-        if file.rpartition("/")[2] in MODEL_FILES and name in specs:
+        if file.rpartition("/")[2] in session.model_files and name in specs:
             found[nodeid] = specs[name]
     durations = read_durations(session.settings.results_dir, skip=session.run_id)
     expected = durations.expected((spec.name, time_limit(session, spec)) for spec in found.values())

@@ -21,6 +21,8 @@ TAIL_LINES = 40
 
 def make_record(run: ItemRun) -> RunRecord:
     """The record of an item, whatever happened to it."""
+    from pytest_madengine.pushing import build_part
+
     outcome, reason, phase = run.decided or _from_verdict(run)
     redact = run.session.redactor.text
     failure, result = run.failure, run.result
@@ -54,9 +56,9 @@ def make_record(run: ItemRun) -> RunRecord:
         warnings=tuple(redact(line) for line in run.warnings),
         attempts=(*run.attempts, _last_attempt(run, outcome, redact(reason), phase)),
         fingerprint=_fingerprint(run),
-        # The row of a resumed item is the one its own session wrote.
-        has_row=not run.resumed_from and (run.verdict.has_row if run.verdict else True),
+        has_row=_has_row(run, outcome),
         resumed_from=run.resumed_from,
+        build=build_part(run, outcome, reason),
         infrastructure=bool(failure and failure.infrastructure)
         or bool(run.verdict and run.verdict.infrastructure),
     )
@@ -66,6 +68,13 @@ def _last_attempt(run: ItemRun, outcome: Outcome, reason: str, phase: str) -> At
     before = sum(attempt.duration for attempt in run.attempts)
     duration = max(sum(run.durations.values()) - before, 0.0)
     return Attempt(outcome, reason, phase, run.started, round(duration, 3))
+
+
+def _has_row(run: ItemRun, outcome: Outcome) -> bool:
+    """The row of a resumed item is in its own session, that of a successful build comes with the run."""
+    if run.resumed_from or (run.session.settings.build_only and outcome is Outcome.SUCCESS):
+        return False
+    return run.verdict.has_row if run.verdict else True
 
 
 def _from_verdict(run: ItemRun) -> tuple[Outcome, str, str]:

@@ -37,8 +37,9 @@ class RunningPlugin:
     # ---- collection ---------------------------------------------------------------------------------
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        """``models.json`` of the MAD root and of its ``scripts`` directories."""
-        if file_path.name != "models.json" or not self._has_items(file_path):
+        """``models.json`` of the MAD root and of its ``scripts`` directories, or a build manifest."""
+        known = file_path.suffix != ".py" and file_path.name in self.session.model_files
+        if not known or not self._has_items(file_path):
             return None
         return MadFile.from_parent(parent, path=file_path)
 
@@ -52,11 +53,7 @@ class RunningPlugin:
         return MadFile.from_parent(parent, path=module_path)
 
     def _has_items(self, path: Path) -> bool:
-        try:
-            source = path.relative_to(self.session.settings.root).as_posix()
-        except ValueError:
-            return False
-        return source in self.session.items_by_file
+        return self.session.source_of(path) in self.session.items_by_file
 
     # ---- one item -----------------------------------------------------------------------------------
 
@@ -225,6 +222,7 @@ def _drive(plugin: RunningPlugin, run: ItemRun) -> RunRecord:
         else:
             run.check_credential()
             run.prepare_image()
+            run.push_image()
             run.prepare_data()
             run.artifacts.mkdir(parents=True, exist_ok=True)
             held = run.acquire_gpus()

@@ -6,11 +6,9 @@ collecting never talks to Docker and an unrelated run pays nothing.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets as random_source
 import socket
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_madengine.catalog.model import Selected, Warned
-from pytest_madengine.context.types import Context, Gpu, HostFacts
+from pytest_madengine.context.types import Context, HostFacts
 from pytest_madengine.errors import ConfigError, DockerfileError, MadError
 from pytest_madengine.files import safe_name
 from pytest_madengine.secrets import Redactor, Secret
@@ -31,8 +29,8 @@ if TYPE_CHECKING:
 
     from pytest_madengine.data.service import DataService
     from pytest_madengine.executors.docker import DockerExecutor
-    from pytest_madengine.images.builder import ImageBuilder
     from pytest_madengine.handover import BatchEntry, Chosen
+    from pytest_madengine.images.builder import ImageBuilder
     from pytest_madengine.images.dockerfile import DockerfileIndex, DockerfileMatch
     from pytest_madengine.images.manifest import ImageBlock, Manifest
     from pytest_madengine.images.transfer import Transfers
@@ -320,6 +318,20 @@ class MadSession:
         """Top-level names of the MAD root."""
         return tuple(sorted(entry.name for entry in self.settings.root.iterdir()))
 
+    @property
+    def model_files(self) -> frozenset[str]:
+        """Names of the files under which model items are collected."""
+        from pytest_madengine.items import MODEL_FILES
+
+        return MODEL_FILES if self.manifest is None else MODEL_FILES | {self.manifest.path.name}
+
+    def source_of(self, path: Path) -> str:
+        """A file as items name it: relative to the MAD root; the whole path of one outside."""
+        try:
+            return path.relative_to(self.settings.root).as_posix()
+        except ValueError:
+            return str(path)
+
     # ---- items --------------------------------------------------------------------------------------
 
     @cached_property
@@ -383,42 +395,13 @@ class MadSession:
 
     def to_worker(self) -> str:
         """What an xdist worker needs to be the same session, as JSON without secrets."""
-        import dataclasses
+        from pytest_madengine.transport import to_worker
 
-        return json.dumps(
-            {
-                "run_id": self.run_id,
-                "root": str(self.settings.root),
-                "facts": dataclasses.asdict(self.host_facts),
-                "selected": [dataclasses.asdict(one) for one in self.selected if self.manifest is None],
-                "manifest": [str(self.manifest.path), self.manifest.raw] if self.manifest else None,
-                "batch": {key: dataclasses.asdict(entry) for key, entry in self.batch.items()},
-            },
-            default=str,
-        )
+        return to_worker(self)
 
     def close(self) -> None:
         """Closes the services that were used: connections, shared directories."""
         self._exits.close()
-
-
-def from_controller(text: str) -> tuple[str, Path, HostFacts, tuple[Selected, ...]]:
-    """The inverse of :meth:`MadSession.to_worker`: run id, root, facts, selection."""
-    from pytest_madengine.catalog.model import Model, Parameter
-
-    data = json.loads(text)
-    facts = data["facts"]
-    facts["gpus"] = tuple(Gpu(**gpu) for gpu in facts["gpus"])
-    facts["warnings"] = tuple(facts["warnings"])
-    selected = []
-    for entry in data["selected"]:
-        model = entry["model"]
-        for name in ("tags", "log_error_patterns", "log_error_benign_patterns"):
-            if model[name] is not None:
-                model[name] = tuple(model[name])
-        parameters = tuple(Parameter(**parameter) for parameter in entry["parameters"])
-        selected.append(Selected(Model(**model), parameters))
-    return data["run_id"], Path(data["root"]), HostFacts(**facts), tuple(selected)
 
 
 class _DirectoryNames:
@@ -442,8 +425,3 @@ def secrets_in(value: object) -> list[Secret]:
     if isinstance(value, (list, tuple)):
         return [secret for part in value for secret in secrets_in(part)]
     return []
-
-
-def python_version() -> str:
-    """``3.11.7``"""
-    return ".".join(map(str, sys.version_info[:3]))

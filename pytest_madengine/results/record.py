@@ -95,6 +95,8 @@ class RunRecord:
     attempts: tuple[Attempt, ...] = ()
     fingerprint: str = ""
     gate: Mapping[str, Any] = field(default_factory=dict)
+    #: What the item contributes to a build manifest (``images.manifest_writer.BuildReport``).
+    build: Mapping[str, Any] = field(default_factory=dict)
     #: Marks a failure of the machine or a service, not of the model.
     infrastructure: bool = False
     #: Session whose SUCCESS made this item be skipped (``--mad-resume``).
