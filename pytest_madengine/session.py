@@ -158,6 +158,7 @@ class MadSession:
         :raises ConfigError: the additional context or a tools file cannot be used.
         """
         from pytest_madengine.context.build import build_context
+        from pytest_madengine.handover import context_of
 
         context = build_context(
             string=self.settings.context,
@@ -167,18 +168,11 @@ class MadSession:
                 "build_args": self.tools.docker_build_args,
                 "environment": self.tools.docker_environment,
             },
-            manifest=self._manifest_context(),
+            manifest=context_of(self.manifest, self) if self.manifest is not None else None,
             facts=self.host_facts,
         )
         self.redactor.add(*secrets_in(context.values))
         return context
-
-    def _manifest_context(self) -> Mapping[str, Any] | None:
-        if self.manifest is None:
-            return None
-        from pytest_madengine.handover import context_of
-
-        return context_of(self.manifest, self)
 
     @cached_property
     def tools(self) -> ToolsConfig:
