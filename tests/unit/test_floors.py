@@ -47,7 +47,13 @@ HEAVY: Final = {
     "kubernetes",
 }
 #: Modules that are themselves only reached by imports inside functions.
-LAZY_MODULES: Final = {"catalog/schema.py": {"pydantic"}}
+LAZY_MODULES: Final = {
+    "catalog/schema.py": {"pydantic"},
+    **{
+        f"history/{name}.py": {"sqlalchemy"}
+        for name in ("database", "migrations", "queries", "schema", "store", "upload", "writing")
+    },
+}
 
 
 @dataclass(frozen=True)
