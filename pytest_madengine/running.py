@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_madengine.itemrun import ItemRun
 from pytest_madengine.items import MODEL_FILES, MadFile, MadItem, run_key
 from pytest_madengine.results.record import Outcome, RunRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_madengine.itemrun import ItemRun
     from pytest_madengine.recording import Journal
     from pytest_madengine.session import ItemSpec, MadSession
 
@@ -70,6 +70,8 @@ class RunningPlugin:
 
     def make_run(self, spec: ItemSpec, item_id: str) -> ItemRun:
         """The state of an item, wired to the user's hooks."""
+        from pytest_madengine.itemrun import ItemRun
+
         hooks = self.config.hook
         return ItemRun(
             self.session,
