@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,6 @@ from pytest_madengine.data.provider import Unusable
 
 if TYPE_CHECKING:
     from paramiko import SSHClient
-    from paramiko.hostkeys import HostKeys
     from paramiko.pkey import PKey
 
 
@@ -42,30 +43,43 @@ def verifying_client(known_hosts: Path) -> SSHClient:
                 f"verify it, then add it to {known_hosts}"
             )
 
+    # What it logs is raised as well; without any handler Python would print it.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
     client = paramiko.SSHClient()
     try:
-        # Not load_host_keys: it would also write the file.
-        client.get_host_keys().load(str(known_hosts))
-        refuse_revoked(client.get_host_keys(), known_hosts)
+        text = known_hosts.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        pass  # every host is unknown
-    except (OSError, ValueError, paramiko.SSHException) as error:
-        raise Unusable(f"{known_hosts}: {getattr(error, 'strerror', None) or error}") from None
+        text = ""  # every host is unknown
+    except OSError as error:
+        client.close()
+        raise Unusable(f"{known_hosts}: {error.strerror}") from None
+    for hostname, key in trusted_keys(text):
+        client.get_host_keys().add(hostname, key.get_name(), key)
     client.set_missing_host_key_policy(Refuse())
     return client
 
 
-def refuse_revoked(keys: HostKeys, known_hosts: Path) -> None:
-    """Takes out keys that the file marks as ``@revoked``, which paramiko does not understand."""
-    text = known_hosts.read_text(encoding="utf-8", errors="replace")
-    lines = [line.split() for line in text.splitlines() if line.startswith("@revoked")]
-    revoked = {parts[3] for parts in lines if len(parts) > 3}
-    if not revoked:
-        return
-    for hostname in list(keys):
-        for kind, key in list(dict(keys[hostname]).items()):
-            if key.get_base64() in revoked:
-                del keys[hostname][kind]
+def trusted_keys(text: str) -> Iterator[tuple[str, PKey]]:
+    """Host names (plain, or hashed) and keys of a known_hosts file.
+
+    Keys marked as ``@revoked`` are left out wherever they stand, and so are certificate authorities and
+    lines that cannot be read: their hosts are unknown.  Of two keys of one kind the last one counts.
+    """
+    from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
+    from paramiko.ssh_exception import SSHException
+
+    lines = [line.split() for line in text.splitlines()]
+    revoked = {parts[3] for parts in lines if len(parts) > 3 and parts[0] == "@revoked"}
+    for parts in lines:
+        if len(parts) < 3 or parts[0].startswith(("#", "@")) or parts[2] in revoked:
+            continue
+        try:
+            entry = HostKeyEntry.from_line(" ".join(parts[:3]))
+        except (InvalidHostKey, SSHException, ValueError):
+            continue
+        if entry is not None and entry.key is not None:
+            for hostname in entry.hostnames or ():
+                yield hostname, entry.key
 
 
 def fingerprint(key: PKey) -> str:

@@ -7,7 +7,7 @@ import posixpath
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +28,7 @@ from pytest_madengine.data.remote import (
 from pytest_madengine.errors import DataError
 
 if TYPE_CHECKING:
-    from paramiko import SFTPAttributes, SFTPClient, SSHClient
+    from paramiko import SFTPAttributes, SFTPClient, SFTPFile, SSHClient
 
 #: Each has a connection of its own; servers let in only a few at once (MaxStartups, MaxSessions).
 WORKERS: Final = 4
@@ -38,6 +38,7 @@ _SILENCE: Final = 30.0
 #: Bytes of one request, and how many are on their way at once.
 _REQUEST: Final = 32 * 1024
 _REQUESTS: Final = 64
+_WINDOW: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,16 @@ class SftpStore:
 
     def read(self, file: RemoteFile, start: int, length: int) -> Iterator[bytes]:
         """A stretch of a file; many requests are on their way at once."""
-        requests = [
-            (offset, min(_REQUEST, start + length - offset))
-            for offset in range(start, start + length, _REQUEST)
-        ]
         with self._translated(file.key) as sftp, sftp.open(file.key, "rb") as stream:
-            yield from stream.readv(requests, max_concurrent_prefetch_requests=_REQUESTS)
+            _silence_background(stream)
+            end = start + length
+            # What was read ahead is lost with a connection: not too much at once.
+            for window in range(start, end, _WINDOW):
+                stop = min(window + _WINDOW, end)
+                requests = [
+                    (offset, min(_REQUEST, stop - offset)) for offset in range(window, stop, _REQUEST)
+                ]
+                yield from stream.readv(requests, max_concurrent_prefetch_requests=_REQUESTS)
 
     def checksum(self, file: RemoteFile) -> Checksum | None:
         """Always ``None``: SFTP has none.  The file must still be the one that was listed."""
@@ -254,6 +259,24 @@ def _walk(sftp: SFTPClient, path: str, relative: str, above: tuple[str, ...]) ->
             yield from _walk(sftp, key, name, (*above, real))
         elif stat.S_ISREG(mode):
             yield _file(name, key, status)
+
+
+def _silence_background(stream: SFTPFile) -> None:
+    """Keeps paramiko's sending thread from printing a traceback when the connection breaks.
+
+    The reading side notices the same thing and raises it, so that nothing is lost.
+    """
+    import paramiko
+
+    send: Callable[..., None] | None = getattr(stream, "_prefetch_thread", None)
+    if send is None:
+        return
+
+    def quiet(*args: object) -> None:
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            send(*args)
+
+    stream._prefetch_thread = quiet  # type: ignore[attr-defined]
 
 
 def _file(path: str, key: str, status: SFTPAttributes) -> RemoteFile:

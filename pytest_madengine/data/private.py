@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from pytest_madengine.errors import DataError
 
@@ -25,7 +25,7 @@ class PrivateDownloads:
     def __init__(self, base: Path) -> None:
         self._base = base
         self._own: Path | None = None
-        self._lock: IO[bytes] | None = None
+        self._lock = -1
         self._made: set[Path] = set()
 
     def new(self) -> Path:
@@ -53,11 +53,11 @@ class PrivateDownloads:
 
     def close(self) -> None:
         """Removes everything of this process."""
-        if self._own is None or self._lock is None:
+        if self._own is None:
             return
         _remove_tree(self._own)
-        self._lock.close()
-        self._own = self._lock = None
+        os.close(self._lock)
+        self._own, self._lock = None, -1
         self._made.clear()
 
     def _begin(self) -> Path:
@@ -69,7 +69,7 @@ class PrivateDownloads:
             self._reap()
             own = self._base / f"{os.getpid()}-{secrets.token_hex(4)}"
             own.mkdir(mode=0o700)
-            lock = (own / _LOCK).open("wb")
+            lock = os.open(own / _LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
         finally:
             os.close(gate)

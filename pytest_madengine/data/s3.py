@@ -173,7 +173,7 @@ class S3Store:
             yield
         except ClientError as error:
             text = f"{what} at {self.endpoint}: {reason(error)}"
-            code, status = _code(error)
+            code, status = _code(error.response)
             if code in _BUSY or status >= 500 or status == 429:
                 raise TransientError(text) from None
             raise DataError(text, hint=_hint(code, status)) from None
@@ -342,20 +342,25 @@ def _chain_secrets(access: Access) -> bool:
     return True
 
 
-def _code(error: Any) -> tuple[str, int]:
-    response = error.response
+def _code(response: dict[str, Any]) -> tuple[str, int]:
     code = str(response.get("Error", {}).get("Code", ""))
     return code, int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """What went wrong, in one line, without the request."""
-    if hasattr(error, "response"):
-        code, status = _code(error)
-        why = (
-            _WHY.get(code) or _WHY.get(str(status)) or str(error.response.get("Error", {}).get("Message", ""))
-        )
-        return f"{why or 'refused'} ({code or status})"
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        code, status = _code(response)
+        message = " ".join(str(response.get("Error", {}).get("Message", "")).split())
+        why = _WHY.get(code) or _WHY.get(str(status)) or message[:300] or "refused"
+        return f"{why} ({code or status})"
+    cause: BaseException | None = error
+    while cause is not None:
+        # Deep inside lies what the system said; around it are texts that repeat the whole address.
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}"
 
