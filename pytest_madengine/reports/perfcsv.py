@@ -147,10 +147,11 @@ def csv_bytes(lines: Sequence[Sequence[str]], line_end: str = "\n") -> bytes:
     for cells in lines:
         buffer = io.StringIO(newline="")
         # The writer quotes only the characters of its own line ending: a lone "\r" needs quotes as well.
-        csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+        # A NUL would make the whole file unreadable for other programs, and Python 3.10 refuses it.
+        csv.writer(buffer, lineterminator="\r\n").writerow(cell.replace("\0", "") for cell in cells)
         parts.append(buffer.getvalue().removesuffix("\r\n") + line_end)
-    # A NUL or half a surrogate pair would make the whole file unreadable for other programs.
-    return "".join(parts).replace("\0", "").encode("utf-8", "backslashreplace")
+    # So would half a surrogate pair.
+    return "".join(parts).encode("utf-8", "backslashreplace")
 
 
 def _write_all(descriptor: int, data: bytes, size: int) -> None:
