@@ -34,12 +34,13 @@ def write_export(path: Path, format: str, columns: Sequence[str], rows: Iterable
     temporary = path.with_name(f".madengine-{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        count = writers[kind](temporary, columns, rows)
-        temporary.replace(path)
+        try:
+            count = writers[kind](temporary, columns, rows)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise HistoryError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return count
 
 
