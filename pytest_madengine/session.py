@@ -59,9 +59,8 @@ class ItemSpec:
     @property
     def base(self) -> str:
         """Dockerfile file name without ``.Dockerfile``; empty without one."""
-        if self.dockerfile is not None:
-            return self.dockerfile.base
-        return self.block.base if self.block is not None else ""
+        source = self.dockerfile or self.block
+        return source.base if source is not None else ""
 
 
 def new_run_id() -> str:
@@ -359,8 +358,7 @@ class MadSession:
         for selected in selection:
             for base, match, error in self._matches(selected):
                 for arch in architectures if match is not None else ("",):
-                    parts = filter(None, (base, arch if several else ""))
-                    name = item_name(selected, ":".join(parts))
+                    name = item_name(selected, ":".join(filter(None, (base, arch))) if several else base)
                     specs.append(ItemSpec(name, selected, match, error, directory_of(name), arch=arch))
         return specs
 

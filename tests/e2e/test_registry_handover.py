@@ -1,0 +1,299 @@
+"""Build server and GPU node: two clones of a repository that share a registry and one manifest file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+from docker.errors import ImageNotFound
+from registry_servers import PASSWORD, USER, Registry, Wire, running_registry, wire_to
+from session_support import Repository, command_lines
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+pytestmark = pytest.mark.e2e
+SCHEMA = Path(__file__).parents[2] / "docs/reference/build_manifest.schema.json"
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with running_registry(tmp_path_factory.mktemp("registry")) as made:
+        yield made
+
+
+@pytest.fixture
+def wire(registry: Registry) -> Iterator[Wire]:
+    with wire_to(registry) as made:
+        yield made
+
+
+@pytest.fixture
+def hosts(docker_client: DockerClient, tiny_image: str, tmp_path: Path) -> Iterator[Hosts]:
+    made = Hosts(docker_client, tmp_path)
+    yield made
+    made.clean()
+
+
+class Hosts:
+    """A build server, and a GPU node that gets its clone and the manifest."""
+
+    def __init__(self, client: DockerClient, directory: Path) -> None:
+        self.client = client
+        self.server = Repository(client, directory / "server")
+        self.node = Repository(client, directory / "node", token=self.server.token)
+        self.used: set[str] = set()
+
+    def credential(self, host: str, password: str = PASSWORD) -> None:
+        """``credential.json`` on both hosts."""
+        self.used.add(host)
+        for repository in (self.server, self.node):
+            path = repository.root / "credential.json"
+            path.write_text(json.dumps({host: {"username": USER, "password": password}}))
+            path.chmod(0o600)
+
+    def build(self, host: str, *args: str, **options: Any) -> Any:
+        self.used.add(host)
+        return self.server.run("--mad-build-only", f"--mad-registry={host}", *args, **options)
+
+    @property
+    def manifest(self) -> Path:
+        return self.server.root / "build_manifest.json"
+
+    def content(self) -> dict[str, Any]:
+        """The manifest, once it conforms to the published schema."""
+        content: dict[str, Any] = json.loads(self.manifest.read_text())
+        jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(content)
+        return content
+
+    def hand_over(self) -> None:
+        """Copies the clone and the manifest, and takes the images from the engine."""
+        for name in ("docker", "scripts", "models.json"):
+            source, target = self.server.root / name, self.node.root / name
+            if source.is_dir():
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(source, target)
+            else:
+                shutil.copyfile(source, target)
+        shutil.copyfile(self.manifest, self.node.root / "build_manifest.json")
+        self.remove_images()
+
+    def remove_images(self) -> None:
+        for image in self.client.images.list():
+            names = [tag for tag in image.tags if self.server.token in tag]
+            names += [d for d in image.attrs.get("RepoDigests") or [] if self.server.token in d]
+            for name in names:
+                with contextlib.suppress(ImageNotFound):  # a digest goes with its last tag
+                    self.client.api.remove_image(name, force=True)
+
+    def run(self, *args: str, **options: Any) -> Any:
+        options.setdefault("tags", "")
+        return self.node.run("--mad-manifest=build_manifest.json", *args, **options)
+
+    def clean(self) -> None:
+        for repository in (self.server, self.node):
+            repository.clean()
+        self.remove_images()
+
+
+def test_two_hosts(hosts: Hosts, registry: Registry) -> None:
+    """Build, push, copy the manifest only, remove local images, run: the same digests in both records."""
+    hosts.credential(registry.host)
+    hosts.server.dockerfile("RUN echo other > /other", name="b")
+    hosts.server.model("one", "echo A=$A; echo performance: 5 sps")
+    hosts.server.model("two", dockerfile=f"docker/{hosts.server.token}b")
+    built = hosts.build(
+        registry.host, "-n2", "--mad-build-summary=s.json", "--mad-context", '{"docker_env_vars": {"A": "7"}}'
+    )
+    assert built.code == 0, built.output
+    content = hosts.content()
+    assert content["registry"] == registry.host
+    assert sorted(entry["name"] for entry in content["built_models"].values()) == ["one", "two"]
+    summary = json.loads((hosts.server.root / "s.json").read_text())
+    assert [entry["model"] for entry in summary["successful_pushes"]] == ["one", "two"]
+    assert hosts.server.rows() == []  # results come from the run
+
+    hosts.hand_over()
+    before = (hosts.node.root / "build_manifest.json").read_bytes()
+    ran = hosts.run("--mad-require-pinned", "--mad-run-summary=r.json")
+    assert ran.code == 0, ran.output
+    # Defect 18: the manifest is unchanged; defect 45: its context is applied.
+    assert (hosts.node.root / "build_manifest.json").read_bytes() == before
+    assert "A=7" in hosts.node.log("one")
+    assert hosts.node.statuses() == {"one": "SUCCESS", "two": "SUCCESS"}
+    for item, record in hosts.server.records().items():
+        other = hosts.node.records()[item]
+        assert record["image"]["digest"].startswith("sha256:")
+        assert record["image"]["digest"] == other["image"]["digest"]
+        assert record["image"]["id"] == other["image"]["id"]
+    assert len(json.loads((hosts.node.root / "r.json").read_text())["successful_runs"]) == 2
+    row = hosts.node.row("one")
+    assert row["docker_image"] == f"ci-one_{hosts.server.base}"
+    assert float(row["build_duration"]) > 0
+
+    # Tags filter, context of the command line wins, the last step needs no registry any more.
+    again = hosts.run("--mad-context", '{"docker_env_vars": {"A": "8"}}', tags="one")
+    assert again.code == 0, again.output
+    assert [path for path in hosts.node.out.glob("results/*/one/*.run.live.log") if "A=8" in path.read_text()]
+    nothing = hosts.run(tags="nonexistent")
+    assert nothing.code == 4, nothing.output
+
+
+def test_defect_29_the_password_is_nowhere(hosts: Hosts, registry: Registry) -> None:
+    """Defect 29: given a registry password / when images are pushed and pulled / then no process list, log
+    or file has it."""
+    hosts.credential(registry.host)
+    hosts.server.dockerfile("RUN sleep 1")
+    hosts.server.model("one")
+    session = hosts.server.start("--mad-build-only", f"--mad-registry={registry.host}")
+    seen: set[str] = set()
+    while session.process.poll() is None:
+        seen.update(command_lines())
+    assert session.wait().code == 0, session.output
+    assert any(" push " in line for line in seen)
+    hosts.hand_over()
+    ran = hosts.run()
+    assert ran.code == 0, ran.output
+    assert not [line for line in seen if PASSWORD in line]
+    assert PASSWORD not in session.output + ran.output
+    for path in hosts.server.directory.parent.rglob("*"):
+        if path.is_file() and path.name != "credential.json":
+            assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("password", ["wrong-pass-word", None])
+def test_a_registry_that_does_not_let_us_in(hosts: Hosts, registry: Registry, password: str | None) -> None:
+    """Wrong password, or none: a failed item with the reason; the manifest says what is missing."""
+    if password is not None:
+        hosts.credential(registry.host, password)
+    hosts.server.model("one")
+    built = hosts.build(registry.host)
+    assert built.code == 1, built.output
+    reason = hosts.server.reason("one")
+    if password is None:
+        assert reason.startswith(f"No credentials found for registry: {registry.host}\nPlease add")
+    else:
+        assert "docker login to" in reason
+        assert "unauthorized" in reason.lower()
+        assert password not in built.output + reason
+    # Defect 46: a push that fails is a failure, with a row and its place in the manifest.
+    assert hosts.server.statuses() == {"one": "FAILURE"}
+    content = hosts.content()
+    (failure,) = content["push_failures"]
+    assert failure["intended_registry_image"] == f"{registry.host}/ci-one_{hosts.server.base}"
+    assert content["built_images"][failure["image"]]["push_failed"] is True
+    # The image itself is there: on this host the manifest runs, elsewhere the reason is told.
+    hosts.hand_over()
+    ran = hosts.run()
+    assert ran.code == 1
+    assert "was not pushed" in hosts.node.reason("one")
+
+
+def test_an_unknown_registry(hosts: Hosts, registry: Registry) -> None:
+    """An unknown registry: a clear error after retries, no credential is asked for."""
+    hosts.server.model("one")
+    built = hosts.build("127.0.0.1:9")
+    assert built.code == 1, built.output
+    assert "connection refused" in hosts.server.reason("one")
+    assert "credentials" not in hosts.server.reason("one")
+    assert hosts.content()["summary"]["failed_pushes"][0]["model"] == "one"
+
+
+def test_defect_10_one_build_fails(hosts: Hosts, registry: Registry) -> None:
+    """Defect 10: given a build error among other models / when the manifest is built and run / then one
+    FAILURE row on each host, the others run."""
+    hosts.credential(registry.host)
+    hosts.server.dockerfile("RUN exit 3", name="bad")
+    hosts.server.model("one").model("broken", dockerfile=f"docker/{hosts.server.token}bad")
+    assert hosts.build(registry.host).code == 1
+    assert hosts.server.statuses() == {"broken": "FAILURE"}
+    assert [entry["model"] for entry in hosts.content()["summary"]["failed_builds"]] == ["broken"]
+    hosts.hand_over()
+    assert hosts.run().code == 1
+    assert hosts.node.statuses() == {"one": "SUCCESS", "broken": "FAILURE"}
+    assert "the image was not built" in hosts.node.reason("broken")
+
+
+def last_record(repository: Repository) -> dict[str, Any]:
+    """The record of the only item of the newest session."""
+    newest = max(repository.out.glob("results/*/records.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    record: dict[str, Any] = json.loads(newest.read_text())
+    return record
+
+
+# ---- registries that die ------------------------------------------------------------------------------
+
+
+def random_layer(hosts: Hosts) -> None:
+    """An image with 24 MiB that nothing compresses."""
+    hosts.server.dockerfile("RUN dd if=/dev/urandom of=/blob bs=1M count=24")
+    hosts.server.model("one")
+
+
+def test_registry_killed_in_the_middle_of_a_push(hosts: Hosts, registry: Registry, wire: Wire) -> None:
+    """It comes back: the push succeeds at last, the image that runs is the one that was built."""
+    hosts.credential(wire.host)
+    random_layer(hosts)
+
+    def restart() -> None:
+        registry.kill()
+        registry.start()
+
+    wire.limit, wire.on_cut = 8 << 20, restart
+    built = hosts.build(wire.host)
+    assert wire.cuts == 1
+    assert built.code == 0, built.output
+    hosts.hand_over()
+    assert hosts.run("--mad-require-pinned").code == 0
+
+
+def test_registry_that_stays_away(hosts: Hosts, registry: Registry, wire: Wire) -> None:
+    """It does not come back: a failed item within the limit, and nothing in the manifest to pull."""
+    hosts.credential(wire.host)
+    random_layer(hosts)
+
+    def gone() -> None:
+        wire.open = False
+
+    wire.limit, wire.on_cut = 8 << 20, gone
+    built = hosts.build(wire.host, "--mad-timeout-pull=8")
+    assert built.code == 1, built.output
+    assert "Program timed out. Requested timeout=8" in hosts.server.reason("one")
+    block = next(iter(hosts.content()["built_images"].values()))
+    assert block["push_failed"] is True
+    assert "registry_digest" not in block
+
+
+def test_registry_killed_in_the_middle_of_a_pull(hosts: Hosts, registry: Registry, wire: Wire) -> None:
+    """A retry that succeeds; without the registry a clear error, or the local image where it is the same."""
+    hosts.credential(wire.host)
+    random_layer(hosts)
+    assert hosts.build(wire.host).code == 0
+    hosts.hand_over()
+
+    def restart() -> None:
+        registry.kill()
+        registry.start()
+
+    wire.limit, wire.on_cut = 8 << 20, restart
+    ran = hosts.run("--mad-require-pinned")
+    assert wire.cuts == 1
+    assert ran.code == 0, ran.output
+
+    wire.open = False
+    with_local = hosts.run()
+    assert with_local.code == 0, with_local.output
+    warnings = last_record(hosts.node)["warnings"]
+    assert any(
+        text.startswith("Failed to pull from registry, falling back to local image:") for text in warnings
+    )
+    # Another image of that name is not taken for it.
+    hosts.client.api.tag("mad-test/tiny:latest", f"ci-one_{hosts.server.base}")
+    assert hosts.run().code == 1
+    assert "failed" in last_record(hosts.node)["reason"]
