@@ -44,10 +44,17 @@ class _Files:
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self._listings: dict[str, tuple[list[str], frozenset[str]]] = {}
+        self._candidates: dict[str, list[str]] = {}
         self._context: dict[str, bool] = {}
 
     def candidates(self, prefix: str) -> list[str]:
         """Dockerfiles ``<prefix>.*``, sorted, relative to the MAD root."""
+        found = self._candidates.get(prefix)
+        if found is None:
+            found = self._candidates[prefix] = self._find(prefix)
+        return found
+
+    def _find(self, prefix: str) -> list[str]:
         directory, _, name = prefix.rpartition("/")
         names, _directories = self._listing(directory)
         start = f"{name}."

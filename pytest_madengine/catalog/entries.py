@@ -193,8 +193,9 @@ class _Builder:
         origin = self.origin
         # A plain dict of all fields: see _model().
         values = {**self._defaults, "index": index}
-        for key in _PLAIN_FIELDS & entry.keys():
-            values[key] = entry[key]  # type: ignore[literal-required]
+        for key, value in entry.items():
+            if key in _PLAIN_FIELDS:
+                values[key] = value
         values["name"] = self._name(index, entry)
         values["scripts"] = self._path(index, "scripts", entry.get("scripts", ""), origin.scope)
         values["dockerfile"] = self._path(index, "dockerfile", entry.get("dockerfile", ""), origin.scope)

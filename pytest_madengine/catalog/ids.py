@@ -16,8 +16,11 @@ def item_name(selected: Selected, base: str | None = None) -> str:
 
     :param base: Dockerfile file name without ``.Dockerfile``, when several Dockerfiles match the model.
     """
+    name = selected.model.name
+    if not base and not selected.parameters:
+        return name
     inner = ":".join(filter(None, (base, selected.params_id)))
-    return f"{selected.model.name}[{inner}]" if inner else selected.model.name
+    return f"{name}[{inner}]" if inner else name
 
 
 def parse_item_name(text: str, names: Collection[str] = ()) -> tuple[str, str]:
