@@ -167,7 +167,10 @@ class S3Store:
             IncompleteReadError,
             ResponseStreamingError,
         )
+        from botocore.exceptions import ConnectionError as BotoConnectionError
         from urllib3.exceptions import HTTPError
+
+        broken = (BotoConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError)
 
         try:
             yield
@@ -177,7 +180,7 @@ class S3Store:
             if code in _BUSY or status >= 500 or status == 429:
                 raise TransientError(text) from None
             raise DataError(text, hint=_hint(code, status)) from None
-        except (HTTPClientError, IncompleteReadError, ResponseStreamingError, HTTPError, OSError) as error:
+        except (*broken, HTTPError, OSError) as error:
             raise TransientError(f"{what} at {self.endpoint}: {reason(error)}") from None
         except BotoCoreError as error:
             raise DataError(f"{what} at {self.endpoint}: {reason(error)}") from None
