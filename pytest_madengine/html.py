@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import os
+import struct
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -31,7 +36,7 @@ class HtmlColumns:
 
         table = session.config.stash.get(metadata_key, None)
         if table is not None:
-            table.update(dict(suite_properties(self.session)))
+            table.update({name: value for name, value in suite_properties(self.session) if value})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_report_title(self, report: Any) -> None:
@@ -55,19 +60,45 @@ class HtmlColumns:
         for offset, (name, text) in enumerate(zip(_COLUMNS, texts, strict=True)):
             cells.insert(2 + offset, f'<td class="col-{name.lower()}">{text}</td>')
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_html_results_table_html(self, report: Any, data: list[str]) -> None:
+        """Shows why a model was skipped in place of the tuple that pytest keeps for it."""
+        records = self.controller.records.get(report.nodeid, ())
+        if records and report.skipped:
+            data[:] = [escape(records[0].reason)]
+
     def _cells(self, record: RunRecord) -> list[str]:
         metrics = record.metrics
+        gpus = record.columns.get("n_gpus", "")
         return [
-            "<br>".join(escape(metric.value) for metric in metrics),
+            _sortable([metric.value for metric in metrics]),
             "<br>".join(escape(" ".join(filter(None, (metric.row, metric.name)))) for metric in metrics),
-            escape(record.columns.get("n_gpus", "")),
+            _sortable([gpus] if gpus else []),
             escape(record.reason),
             self._link(record),
         ]
 
     def _link(self, record: RunRecord) -> str:
+        """Relative to the page: both are archived together, and the page is often read elsewhere."""
         if not record.log_file:
             return ""
-        path = self.session.directory / record.log_file
-        name = escape(path.name)
-        return f'<a href="{escape(path.absolute().as_uri())}" title="{name}">log</a>'
+        path = (self.session.directory / record.log_file).absolute()
+        page = Path(os.path.expandvars(self.controller.config.option.htmlpath)).expanduser().absolute()
+        href = quote(os.path.relpath(path, page.parent))
+        return f'<a href="{escape(href)}" title="{escape(path.name)}">log</a>'
+
+
+def _sortable(values: list[str]) -> str:
+    """A cell that pytest-html's script, which compares the source of cells as text, sorts by its first
+    number."""
+    text = "<br>".join(escape(value) for value in values)
+    try:
+        number = float(values[0])
+    except (IndexError, ValueError):
+        return text
+    if math.isnan(number):
+        return text
+    # The bits of a float in the order of the numbers: negative ones reversed and below all others.
+    (bits,) = struct.unpack(">Q", struct.pack(">d", number))
+    bits = bits ^ (0xFFFF_FFFF_FFFF_FFFF if bits >> 63 else 1 << 63)
+    return f'<span data-order="{bits:016x}">{text}</span>'
