@@ -98,6 +98,8 @@ class ItemRun:
         from pytest_madengine.pulling import incompatibility
 
         model = self.spec.selected.model
+        if self.session.manifest is not None and self.spec.error is not None:
+            return ""  # what is wrong with a manifest is told on every host
         reason = skip_reason(model, self.session.context, self.session.settings)
         reason = reason or incompatibility(self) or self._resumed()
         if not reason and model.args.strip() == "--exception":

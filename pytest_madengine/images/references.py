@@ -31,6 +31,8 @@ class References:
         self._environ = environ
         self._credentials = {reveal(value): path for path, value in _fields(credentials)}
         self._redactor = redactor
+        # Also what no item was given: a value may be copied from such a variable.
+        self._variables = Redactor(value for name, value in environ.items() if is_secret_name(name))
         #: What the user must know: a value whose source nobody knows became a reference to a variable.
         self.notes: list[str] = []
 
@@ -57,7 +59,7 @@ class References:
         if is_secret_name(name):
             masks = Redactor([value])
             return masks.text(value) != value
-        return self._redactor.text(value) != value
+        return self._redactor.text(value) != value or self._variables.text(value) != value
 
     def _reference(self, value: str, name: str) -> dict[str, str]:
         if self._environ.get(name) == value:
