@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_madengine.options import MODEL_FILES as MODEL_FILES
+from pytest_madengine.options import names_model_file as names_model_file
 from pytest_madengine.pauses import garbage_collector_paused
 
 if TYPE_CHECKING:
@@ -15,15 +17,7 @@ if TYPE_CHECKING:
     from pytest_madengine.plan.runplan import DataMount, Image, Lease
     from pytest_madengine.session import ItemSpec, MadSession
 
-#: File names that hold model entries.
-MODEL_FILES = frozenset({"models.json", "get_models_json.py"})
-
 run_key = pytest.StashKey["ItemRun"]()
-
-
-def names_model_file(argument: str) -> bool:
-    """True when a command line argument names a file of model entries, with or without ``::NAME``."""
-    return argument.partition("::")[0].rpartition("/")[2] in MODEL_FILES
 
 
 def run_model(

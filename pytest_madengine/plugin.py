@@ -75,11 +75,9 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def _is_active(config: pytest.Config) -> bool:
-    from pytest_madengine.items import names_model_file
-
     return (
         options.is_given(config)
         or config.getini("mad")
-        or any(names_model_file(argument) for argument in config.args)
+        or any(options.names_model_file(argument) for argument in config.args)
         or (hasattr(config, "workerinput") and "mad" in config.workerinput)
     )
