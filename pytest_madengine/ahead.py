@@ -65,12 +65,16 @@ class BuildsAhead:
         from pytest_madengine.imaging import build_request, given_name
         from pytest_madengine.itemrun import ItemRun
         from pytest_madengine.plan.skips import skip_reason
+        from pytest_madengine.pushing import batch_entry
 
         session = self._session
         found: dict[str, BuildRequest] = {}
         for spec in self._specs:
             model = spec.selected.model
             run = ItemRun(session, spec, spec.name, credentials=self._credentials)
+            listed = batch_entry(run)
+            if listed is not None and not listed.build_new:
+                continue
             # A credential may come from a fixture that only the item's own process has.
             if spec.dockerfile is None or model.cred or given_name(run) or spec.name in session.resumable:
                 continue
