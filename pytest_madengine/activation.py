@@ -157,6 +157,8 @@ def _check(session: MadSession) -> None:
         return
     context = session.context
     session.warnings += [Warned(text) for text in context.warnings]
+    if any(one.model.cred for one in session.selected):
+        session.credentials  # noqa: B018 - notes its warnings before they are shown
     if context.get("docker_gpus"):
         parse_gpu_list(str(context.get("docker_gpus")))
     select_tools(session.tools, context.get("tools"))

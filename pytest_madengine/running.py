@@ -89,7 +89,11 @@ class RunningPlugin:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keeps what happened; the teardown report carries the record."""
         report = yield
-        if isinstance(item, MadItem) and not item.stash[run_key].in_subtest:
+        if isinstance(item, MadItem) and item.stash[run_key].in_subtest:
+            if call.excinfo is not None and isinstance(call.excinfo.value, pytest.fail.Exception):
+                # Only the message: there are no frames of the user to show.
+                report.longrepr = str(call.excinfo.value)
+        elif isinstance(item, MadItem):
             self._observe(item.stash[run_key], call, report)
             if call.when == "teardown":
                 self._finish(item, report)
@@ -108,6 +112,8 @@ class RunningPlugin:
                 run.decide(run.verdict.outcome, run.verdict.reason, run.verdict.phase)
         elif isinstance(error, pytest.skip.Exception):
             run.decide(Outcome.SKIPPED, str(error.msg))
+            # The summary names the place of a skip: that is the model's file, not a line of this package.
+            report.longrepr = (report.location[0], 1, f"Skipped: {error.msg}")
         else:
             from pytest_madengine.errors import MadError
 

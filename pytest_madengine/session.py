@@ -193,16 +193,11 @@ class MadSession:
     @cached_property
     def credentials(self) -> Mapping[str, Any]:
         """``credential.json`` with its secrets typed (contract section 14)."""
-        import warnings
-
-        from pytest_madengine.activation import MadWarning
         from pytest_madengine.credentials import load_credentials
 
         given = self.settings.credentials
         loaded = load_credentials(given or self.settings.root / "credential.json", given is not None)
-        for warned in loaded.warnings:
-            # Too late for the warnings of the collection: items need credentials.
-            warnings.warn(MadWarning(f"{warned.file}: {warned.message}"), stacklevel=2)
+        self.warnings += loaded.warnings
         self.redactor.add(*secrets_in(loaded.values))
         return loaded.values
 
