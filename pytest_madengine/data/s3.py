@@ -201,7 +201,13 @@ class _S3Provider(RemoteProvider):
     def _store(self, source: Source, access: Access, login: S3Login | None, endpoint: str) -> S3Store:
         environ = access.environ
         region = source.extra.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-        client = make_client(login, endpoint, region or DEFAULT_REGION)
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            client = make_client(login, endpoint, region or DEFAULT_REGION)
+        except (BotoCoreError, ValueError) as error:
+            # A region that cannot be one, a profile that does not exist.
+            raise Unusable(reason(error)) from None
         shown = access.redactor.text(endpoint or str(client.meta.endpoint_url))
         return S3Store(client, Location.parse(source.path), shown)
 

@@ -185,12 +185,13 @@ def _wait_for_banner(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @dataclass
 class CuttingProxy:
-    """Forwards to a server and counts; the first ``cuts`` connections that carry more than ``after`` bytes
-    are reset."""
+    """Forwards to a server and counts.  The first ``cuts`` connections that carry more than ``after`` bytes
+    are reset.  Every ``after`` bytes of a connection one bit is flipped, ``flips`` times in all."""
 
     upstream: int
     after: int = 0
     cuts: int = 0
+    flips: int = 0
     port: int = 0
     #: Bytes from the server.
     received: int = 0
@@ -215,7 +216,19 @@ class CuttingProxy:
                         if self._count(len(data), carried):
                             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                             return
-                        client.sendall(data)
+                        client.sendall(self._spoilt(data, carried))
+
+    def _spoilt(self, data: bytes, carried: int) -> bytes:
+        with self._lock:
+            # Not in a short piece: it may be a header.
+            if (
+                self.flips
+                and len(data) > 4096
+                and carried // self.after > (carried - len(data)) // self.after
+            ):
+                self.flips -= 1
+                return data[:-1] + bytes([data[-1] ^ 1])
+        return data
 
     def _count(self, size: int, carried: int) -> bool:
         with self._lock:
@@ -226,9 +239,9 @@ class CuttingProxy:
 
 
 @contextlib.contextmanager
-def cutting_proxy(upstream: int, after: int = 0, cuts: int = 0) -> Iterator[CuttingProxy]:
+def cutting_proxy(upstream: int, after: int = 0, cuts: int = 0, flips: int = 0) -> Iterator[CuttingProxy]:
     """A :class:`CuttingProxy` that listens."""
-    proxy = CuttingProxy(upstream, after, cuts)
+    proxy = CuttingProxy(upstream, after, cuts, flips)
     listener = socket.create_server(("127.0.0.1", 0), backlog=50)
     proxy.port = listener.getsockname()[1]
 

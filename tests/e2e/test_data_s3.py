@@ -180,6 +180,30 @@ def test_a_server_that_always_breaks_off_leaves_nothing_half_written(
     assert content(mirror / "d1") == content(server.root / bucket / "train")
 
 
+def test_a_checksum_mismatch(
+    server: S3Server, bucket: str, make: Callable[..., DataService], tmp_path: Path
+) -> None:
+    """Done-when 3: a flipped bit is noticed and read again; one that comes back is a clear error, and the
+    file is not there."""
+    with cutting_proxy(server.port, after=3 * MIB, flips=1) as proxy:
+        service = make(minio(f"http://127.0.0.1:{proxy.port}", bucket, "train/big"))
+        (mount,) = service.provide(MODEL, tmp_path, {})
+        assert proxy.flips == 0
+        assert proxy.received > 60 * MIB
+    assert content(Path(mount.source))["big"] == content(server.root / bucket / "train")["big"]
+    service.close()
+    mirror = tmp_path / "mirror"
+    with cutting_proxy(server.port, after=3 * MIB, flips=1000) as proxy:
+        service = make(
+            minio(f"http://127.0.0.1:{proxy.port}", bucket, "train/big"), force_mirror_local=mirror
+        )
+        with pytest.raises(
+            DataError, match=r"train/big: md5 of what arrived is \w+, it must be \w+ \(tried 3"
+        ):
+            service.provide(MODEL, tmp_path, {})
+    assert content(mirror / "d1") == {}
+
+
 def test_wrong_keys(
     server: S3Server, bucket: str, make: Callable[..., DataService], environ: dict[str, str], tmp_path: Path
 ) -> None:

@@ -388,6 +388,13 @@ def test_clients() -> None:
     client.close()
 
 
+def test_clients_that_cannot_be_made() -> None:
+    """A region that cannot be one is a reason, no crash."""
+    login = json.dumps({"USERNAME": "u", "PASSWORD": "planted"})
+    with pytest.raises(Unusable, match="InvalidRegionError"):
+        AwsProvider().connect(source(region="no region!"), access(MAD_AWS_S3=login))
+
+
 def test_keys_of_the_default_chain_are_made_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Secrets that boto3 finds by itself are masked as well."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
