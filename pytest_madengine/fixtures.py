@@ -137,7 +137,7 @@ def mad_run(
 def _use(run: ItemRun, context: Context, credentials: Mapping[str, Any]) -> None:
     """Takes over what a conftest may have overridden."""
     from pytest_madengine.credentials import typed
-    from pytest_madengine.session import secrets_in
+    from pytest_madengine.secrets import secrets_in
 
     if run.session.context is not context:
         run.session.__dict__["context"] = context

@@ -187,7 +187,7 @@ def resolved_spec(session: MadSession, spec: ItemSpec, credentials: Mapping[str,
     :raises CredentialError: this host has no such variable or credential.
     """
     from pytest_madengine.images.references import has_references, resolve
-    from pytest_madengine.session import secrets_in
+    from pytest_madengine.secrets import secrets_in
 
     manifest = session.manifest
     if manifest is None or spec.block is None or spec.error is not None:
@@ -258,7 +258,7 @@ def context_of(manifest: Manifest, session: MadSession) -> Mapping[str, Any]:
     :raises CredentialError: a reference outside of the variables cannot be resolved here.
     """
     from pytest_madengine.images.references import has_references, resolve
-    from pytest_madengine.session import secrets_in
+    from pytest_madengine.secrets import secrets_in
 
     facts = session.host_facts
     context = dict(manifest.context)

@@ -40,8 +40,8 @@ class Progress:
         self._thread = threading.Thread(target=self._loop, name="madengine-progress", daemon=True)
         self._line: LiveLine | None = None
         self._last_beat = time.monotonic()
-        #: Our lines have ended the line that pytest believes it is on.
-        self._mid_line = False
+        #: Columns of pytest's current line when ours ended it; pytest does not know that.
+        self._ended_at = 0
 
     def start(self) -> None:
         """Starts the thread, and the live line if the output is a terminal."""
@@ -67,7 +67,6 @@ class Progress:
     def started(self, nodeid: str) -> None:
         """An item starts."""
         with self._lock:
-            self._mid_line = False
             self._running[nodeid] = time.monotonic()
             if self.session.settings.live:
                 self._tails[nodeid] = LogTail(nodeid.partition("::")[2], self._directory(nodeid))
@@ -115,8 +114,9 @@ class Progress:
     def _write(self, line: str) -> None:
         if self._stream is None:
             return
-        start = "\n" if self.reporter._tw.width_of_current_line and not self._mid_line else ""
-        self._mid_line = True
+        width = int(self.reporter._tw.width_of_current_line)
+        start = "\n" if width and width != self._ended_at else ""
+        self._ended_at = width
         self._stream.write(f"{start}{line}\n")
         self._stream.flush()
 

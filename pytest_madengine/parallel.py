@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from pytest_madengine.scheduling.xdist_scheduler import Need, PackedScheduling
     from pytest_madengine.session import ItemSpec, MadSession
 
+#: Modules that the first item of a worker needs, and not its collection.
+FIRST_ITEM = (
+    "pytest_madengine.planning",
+    "pytest_madengine.imaging",
+    "pytest_madengine.recording",
+    "pytest_madengine.junit",
+    "pytest_madengine.executors.docker",
+    "pytest_madengine.plan.builder",
+    "pytest_madengine.plan.skips",
+    "pytest_madengine.results.columns",
+    "pytest_madengine.results.outcome",
+    "pytest_madengine.scheduling.leases",
+)
+
 
 def register(config: pytest.Config, session: MadSession) -> None:
     """Registers what this process needs to run models in parallel, if it does.
@@ -27,7 +41,7 @@ def register(config: pytest.Config, session: MadSession) -> None:
     """
     if session.worker:
         if WORKER_KEY in getattr(config, "workerinput", {}):
-            config.pluginmanager.register(IdleWorker(), "madengine-idle")
+            config.pluginmanager.register(IdleWorker(FIRST_ITEM), "madengine-idle")
         return
     if not is_distributed(config) or session.plan_only or not session.selected:
         return

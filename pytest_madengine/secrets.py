@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, AnyStr, Final
 from urllib.parse import quote, quote_plus
 
@@ -167,3 +167,14 @@ def _encoded(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
+
+
+def secrets_in(value: object) -> list[Secret]:
+    """Every :class:`Secret` in a tree of mappings and lists."""
+    if isinstance(value, Secret):
+        return [value]
+    if isinstance(value, Mapping):
+        return [secret for part in value.values() for secret in secrets_in(part)]
+    if isinstance(value, (list, tuple)):
+        return [secret for part in value for secret in secrets_in(part)]
+    return []

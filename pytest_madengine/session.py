@@ -21,7 +21,7 @@ from pytest_madengine.catalog.model import Selected, Warned
 from pytest_madengine.context.types import Context, HostFacts
 from pytest_madengine.errors import ConfigError, DockerfileError, MadError
 from pytest_madengine.files import safe_name
-from pytest_madengine.secrets import Redactor, Secret
+from pytest_madengine.secrets import Redactor, secrets_in
 from pytest_madengine.settings import Settings
 
 if TYPE_CHECKING:
@@ -406,14 +406,3 @@ class _DirectoryNames:
         directory = safe_name(name)
         count = self._used[directory] = self._used.get(directory, 0) + 1
         return f"{directory}.{count}" if count > 1 else directory
-
-
-def secrets_in(value: object) -> list[Secret]:
-    """Every :class:`Secret` in a tree of mappings and lists."""
-    if isinstance(value, Secret):
-        return [value]
-    if isinstance(value, Mapping):
-        return [secret for part in value.values() for secret in secrets_in(part)]
-    if isinstance(value, (list, tuple)):
-        return [secret for part in value for secret in secrets_in(part)]
-    return []

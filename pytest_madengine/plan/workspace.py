@@ -94,7 +94,8 @@ def _top_names(path: str) -> tuple[str, ...]:
 
 def _own_outputs(request: PlanRequest) -> set[str]:
     settings = request.settings
-    outputs = [settings.results_dir, settings.output]
+    # The default directory too: results of earlier sessions are nothing for a run.
+    outputs = [settings.results_dir, Path(settings.root) / "mad-results", settings.output]
     outputs += [settings.output.with_name(name) for name in _SIDE_FILES]
     secret = {name for name in concealed_files(request) if "/" not in name}
     return secret | {path.name for path in outputs if path.parent == settings.root}

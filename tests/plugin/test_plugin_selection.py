@@ -295,3 +295,30 @@ def test_resume_of_an_unknown_session_is_a_usage_error(repo: Any) -> None:
     result = repo.model("m").run("--mad-tags", "demo", "--mad-resume=nope")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*no session nope*"])
+
+
+def test_marker_expression_selects_dynamic_models_too(repo: Any) -> None:
+    repo.pytester.makeini("[pytest]\nmad = true\n")
+    repo.model("root")
+    directory = repo.path / "scripts/dyn"
+    directory.mkdir()
+    (directory / "run.sh").write_text("echo performance: 1 sps\n")
+    (directory / "get_models_json.py").write_text(
+        "from madengine.tools.discover_models import CustomModel\n"
+        "def list_models():\n"
+        "    return [CustomModel(name='d', dockerfile='../../docker/any', scripts='run.sh', n_gpus='0',"
+        " tags=['checksum'])]\n"
+    )
+    result = repo.run("-m", "checksum", "--collect-only", "-q")
+    assert collected(result) == ["scripts/dyn/get_models_json.py::dyn/d"]
+
+
+def test_skips_name_the_file_of_the_model(repo: Any) -> None:
+    result = repo.model("old", is_deprecated=True).run("--mad-tags", "demo", "-rs")
+    result.stdout.fnmatch_lines(["SKIPPED [[]1[]] models.json:1: Model old has been deprecated."])
+
+
+def test_results_of_earlier_sessions_are_not_mounted(repo: Any) -> None:
+    repo.model("m").run("--mad-tags", "demo")
+    result = repo.run("--mad-tags", "demo", "--mad-plan", "--mad-results-dir=elsewhere")
+    assert "/myworkspace/mad-results" not in result.stdout.str()
