@@ -38,10 +38,15 @@ class RunningPlugin:
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """``models.json`` of the MAD root and of its ``scripts`` directories, or a build manifest."""
-        known = file_path.suffix != ".py" and file_path.name in self.session.model_files
-        if not known or not self._has_items(file_path):
+        if file_path.name not in self.session.model_files or not self._has_items(file_path):
             return None
+        if file_path.suffix == ".py" and self._is_test_module(file_path, parent):
+            return None  # pytest asks pytest_pycollect_makemodule
         return MadFile.from_parent(parent, path=file_path)
+
+    def _is_test_module(self, path: Path, parent: pytest.Collector) -> bool:
+        patterns = self.config.getini("python_files")
+        return parent.session.isinitpath(path) or any(map(path.match, patterns))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makemodule(
