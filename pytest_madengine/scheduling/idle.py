@@ -8,6 +8,8 @@ after collection has ended, runs nothing and reports nothing.
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
@@ -33,12 +35,24 @@ class IdleItem(pytest.Item):
 
 
 class IdleWorker:
-    """Hooks of a worker that waits for orders."""
+    """Hooks of a worker that waits for orders.
+
+    :param modules: what the first item will import.
+    """
+
+    def __init__(self, modules: Sequence[str] = ()) -> None:
+        self._modules = modules
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Adds the idle item last, when no plugin orders or selects any more, and before xdist reports."""
         session.items.append(IdleItem.from_parent(session, name="idle"))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Imports while other workers still start: when the first items are handed out, all start at once."""
+        for name in self._modules:
+            importlib.import_module(name)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:

@@ -11,7 +11,7 @@ Jobs of one width differ only in length, so each width is one heap and a decisio
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,12 +55,6 @@ class Packer:
     def __len__(self) -> int:
         """Number of waiting jobs."""
         return self._count
-
-    def __iter__(self) -> Iterator[Job]:
-        """The waiting jobs, in no particular order."""
-        for heap in self._waiting.values():
-            for _, _, job in heap:
-                yield job
 
     @property
     def running(self) -> frozenset[int]:

@@ -132,20 +132,28 @@ def test_the_last_worker_crashes_on_the_last_model(repo: Any) -> None:
 
 
 def test_ordinary_tests_beside_models(repo: Any) -> None:
+    """Every fixture of a session or module that began on a worker ends there, once."""
     for index in range(2):
         traced(repo, f"m{index}", 1)
+    with (repo.path / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "\n\ndef note(text):\n"
+            f"    with open({str(repo.path / 'notes')!r}, 'a') as notes:\n"
+            "        notes.write(f'{text} {os.getpid()}\\n')\n\n\n"
+            "@pytest.fixture(scope='session', autouse=True)\n"
+            "def session():\n    note('session begins')\n    yield\n    note('session ends')\n\n\n"
+            "@pytest.fixture(scope='module', autouse=True)\n"
+            "def module():\n    note('module begins')\n    yield\n    note('module ends')\n"
+        )
     (repo.path / "test_plain.py").write_text(
-        "import pytest\n"
-        "@pytest.fixture(scope='module', autouse=True)\n"
-        "def module():\n    yield\n"
-        "@pytest.fixture(scope='session', autouse=True)\n"
-        f"def session():\n    yield\n    open({str(repo.path / 'ended')!r}, 'a').write('x')\n"
-        "@pytest.mark.parametrize('n', range(40))\n"
-        "def test_plain(n): pass\n"
+        "import pytest\n@pytest.mark.parametrize('n', range(40))\ndef test_plain(n): pass\n"
     )
     result = run(repo, "--mad-tags", "demo", "--mad-simulate-gpus=2", "-n", "2", ".")
     result.assert_outcomes(passed=42)
-    assert (repo.path / "ended").read_text() == "xx"
+    notes = (repo.path / "notes").read_text().splitlines()
+    begun = sorted(note for note in notes if "begins" in note)
+    assert begun == sorted(note.replace("ends", "begins") for note in notes if "ends" in note)
+    assert sum(note.startswith("session begins") for note in notes) == 2
 
 
 def test_a_failing_end_of_a_session_fixture_is_reported(repo: Any) -> None:

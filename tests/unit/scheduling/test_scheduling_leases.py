@@ -319,3 +319,51 @@ def test_a_directory_that_cannot_be_made(make_leases: Leases, tmp_path: Path) ->
     with pytest.raises(LeaseError, match="GPU locks") as caught:
         leases.acquire(demand(1))
     assert "MAD_GPU_LOCK_DIR" in caught.value.hint
+
+
+def test_what_is_abandoned_stays_closed(tmp_path: Path) -> None:
+    """A forked child closes what it inherited; using it afterwards does nothing to the parent's lock."""
+    directory = LockDirectory(tmp_path)
+    file, other = directory.open("gpu-a.lock"), directory.open("gpu-a.lock")
+    assert file is not None
+    assert other is not None
+    assert file.name == "gpu-a.lock"
+    file.abandon()
+    file.abandon()
+    file.write({"a": 1})
+    file.close()
+    assert file.read() == {}
+    assert other.try_lock()
+    other.close()
+    assert directory.open("gpu-b.lock", create=False) is None
+    assert directory.names("gpu-") == ["gpu-a.lock"]
+
+
+def test_a_lock_that_another_process_makes_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.open, []
+
+    def race(name: Any, flags: int, *args: Any, **options: Any) -> int:
+        calls.append(flags)
+        if len(calls) == 2:
+            Path(name).write_text("")
+        return real(name, flags, *args, **options)
+
+    monkeypatch.setattr(os, "open", race)
+    file = LockDirectory(tmp_path).open("gpu-a.lock")
+    assert file is not None
+    assert len(calls) == 3
+    file.close()
+
+
+def test_a_lock_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def vanish(name: Any, flags: int, *args: Any) -> int:
+        raise FileExistsError if flags & os.O_CREAT else FileNotFoundError
+
+    monkeypatch.setattr(os, "open", vanish)
+    with pytest.raises(LeaseError, match="appears and disappears"):
+        LockDirectory(tmp_path).open("gpu-a.lock")
+    monkeypatch.setattr(os, "access", lambda *args: False)
+    with pytest.raises(LeaseError, match="not writable"):
+        LockDirectory(tmp_path).prepare()
