@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from pytest_madengine.errors import ConfigError, HistoryError
+from pytest_madengine.history.rowkeys import digest
 from pytest_madengine.history.urls import DatabaseUrl
 from pytest_madengine.secrets import Redactor, Secret, is_secret_name
 
@@ -41,7 +42,7 @@ _STATEMENT_TIMEOUT: Final = 120
 _LOCK_TIMEOUT: Final = 60
 #: Any number, the same for all releases: PostgreSQL's advisory locks have numbers for names.
 _LOCK_NUMBER: Final = 6_417_333
-_LOCK_NAME: Final = "pytest-madengine-schema"
+_LOCK_NAME: Final = "pytest-madengine"
 
 
 class Database:
@@ -96,7 +97,7 @@ class Database:
         return self._repeat(lambda engine: _transaction(engine, work, write=True), hint)
 
     def exclusive(self, work: Callable[[Connection], _T], *, hint: str = "") -> _T:
-        """Like :meth:`write`, while no other process is in here: for changes of tables."""
+        """Like :meth:`write`, while no other process is in here with this database."""
         return self._repeat(lambda engine: _locked_transaction(engine, work), hint)
 
     def _repeat(self, work: Callable[[Engine], _T], hint: str) -> _T:
@@ -105,7 +106,7 @@ class Database:
             try:
                 return work(self._connected())
             except HistoryError as error:
-                # Of the tunnel, which does not know what the caller wanted to say.
+                # Of tunnel or lock, which do not know what the caller wanted to say.
                 detail = f"; {error.hint}" if hint and error.hint else ""
                 raise HistoryError(error.message + detail, hint=hint or error.hint) from None
             except SQLAlchemyError as error:
@@ -230,14 +231,18 @@ def _schema_lock(connection: Connection) -> Iterator[None]:
     if connection.dialect.name not in ("mysql", "mariadb"):
         yield
         return
-    names = {"name": _LOCK_NAME, "seconds": _LOCK_TIMEOUT}
-    connection.execute(text("SELECT GET_LOCK(:name, :seconds)"), names)
+    # Names of locks belong to the whole server.
+    database = connection.engine.url.database or ""
+    names = {"name": f"{_LOCK_NAME}-{digest(database)[:16]}", "seconds": _LOCK_TIMEOUT}
+    taken = connection.execute(text("SELECT GET_LOCK(:name, :seconds)"), names).scalar()
     connection.commit()
+    if taken != 1:
+        raise HistoryError(f"another process has been writing to the database for {_LOCK_TIMEOUT} s")
     try:
         yield
     finally:
         if not connection.invalidated:
-            connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _LOCK_NAME})
+            connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": names["name"]})
             connection.commit()
 
 

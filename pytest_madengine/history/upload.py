@@ -88,9 +88,9 @@ def update_table(url: DatabaseUrl | str, csv_path: Path, model_json_path: Path |
     entries = read_entries(model_json_path) if model_json_path is not None else {}
     with Database(target) as database:
         hint = f"run later: {_command(target, csv_path, model_json_path)}"
-        database.exclusive(_create, hint=hint)
+        # One upload at a time: what one sees as an empty table, another may be about to fill.
         work = partial(_insert_new, table=table, entries=entries)
-        inserted, run_id = database.write(work, hint=hint)
+        inserted, run_id = database.exclusive(work, hint=hint)
     warnings = tuple(f"{csv_path}: column '{name}' is not uploaded" for name in table.unknown)
     return UpdateResult(len(table.rows), inserted, run_id, warnings)
 
@@ -106,6 +106,7 @@ def _command(target: DatabaseUrl, csv_path: Path, model_json_path: Path | None) 
 def _insert_new(
     connection: Connection, table: CsvRows, entries: Mapping[str, Mapping[str, str]]
 ) -> tuple[int, str]:
+    _create(connection)
     keys = row_keys(table.rows)
     known = _known_keys(connection, keys)
     run_id = upload_id(keys[-1]) if keys else ""
@@ -123,7 +124,6 @@ def _insert_new(
         rows.append(row)
     new_keys = [{"row_key": key} for key in keys if key not in known]
     for start in range(0, len(rows), _INSERT_CHUNK):
-        # The keys first: of two uploads at once the second fails here, begins again and finds them.
         connection.execute(insert(schema.uploads), new_keys[start : start + _INSERT_CHUNK])
         connection.execute(insert(schema.dlm), rows[start : start + _INSERT_CHUNK])
     return len(rows), run_id
