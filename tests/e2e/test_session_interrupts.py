@@ -105,25 +105,29 @@ def test_during_a_build(repository: Repository, naptime: str, number: signal.Sig
     assert repository.statuses() == expected
 
 
-def test_an_obstinate_script_is_killed(repository: Repository, naptime: str) -> None:
+#: Says when it is asked to end, and goes on.
+OBSTINATE = "trap 'echo asked' TERM; echo ready; while true; do sleep {} & wait; done"
+
+
+@pytest.mark.parametrize("workers", WORKERS, ids=["alone", "workers"])
+def test_an_obstinate_script_is_killed(repository: Repository, naptime: str, workers: str) -> None:
     """A script that ignores TERM has ten seconds, no more."""
-    repository.model("obstinate", f"trap '' TERM INT; echo ready; while true; do sleep {naptime}; done")
-    session = repository.start()
+    repository.model("obstinate", OBSTINATE.format(naptime))
+    session = repository.start(*filter(None, [workers]))
     repository.await_script(session, "obstinate")
     session.signal(signal.SIGTERM)
     assert_all_gone(repository, session, naptime)
     assert repository.reason("obstinate") == "interrupted"
-    assert "ready" in repository.log("obstinate")
+    assert "asked" in repository.log("obstinate")
 
 
 def test_an_impatient_user(repository: Repository, naptime: str) -> None:
     """Two interrupts in a row: the container is removed at once, the row is written all the same."""
-    repository.model("quick").model("obstinate", f"trap '' TERM INT; echo ready; sleep {naptime}; sleep 99")
+    repository.model("quick").model("obstinate", OBSTINATE.format(naptime))
     session = repository.start()
-    container = repository.await_script(session, "obstinate")
-    top = repository.client.containers.get(container["Id"]).top
+    repository.await_script(session, "obstinate")
     session.signal(signal.SIGINT)
-    wait_until(lambda: sleepers(naptime) == [] or top(), "first signal has arrived", PROMISE)
+    repository.await_script(session, "obstinate", "asked")
     session.signal(signal.SIGINT)
     assert_all_gone(repository, session, naptime)
     assert repository.statuses() == {"quick": "SUCCESS", "obstinate": "FAILURE"}
