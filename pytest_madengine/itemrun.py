@@ -147,7 +147,7 @@ class ItemRun:
         """
         from pytest_madengine.pushing import push_image
 
-        push_image(self)
+        self.attempted(lambda _again: push_image(self))
         assert self.image is not None
         return self.image
 

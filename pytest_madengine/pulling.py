@@ -36,11 +36,15 @@ def incompatibility(run: ItemRun) -> str:
 def block_image(run: ItemRun, block: ImageBlock) -> Image:
     """The image of a manifest entry, ready to run.
 
-    :raises ImageError: it is not the image that was recorded, or was not pushed.
+    :raises ImageError: it is not the image that was recorded, was not pushed, or has no valid name.
     :raises PullError: it can neither be pulled nor is it here.
     :raises CredentialError: the registry does not let us in.
     """
+    from pytest_madengine.images.naming import is_reference
+
     settings = run.session.settings
+    if not is_reference(block.docker_image):
+        raise ImageError(f"manifest: {block.docker_image!r} is not a valid image name")
     reference, place, constructed = source_of_image(run, block)
     log = run.artifacts / "pull.live.log"
     if block.given and not reference:

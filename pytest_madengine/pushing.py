@@ -89,6 +89,7 @@ def push_image(run: ItemRun) -> None:
     except MadError as error:
         run.push["error"] = session.redactor.text(error.message)
         raise
+    run.push.pop("error", None)
     run.push["digest"] = digest
     run.image = replace(image, digest=digest)
 

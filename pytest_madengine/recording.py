@@ -39,7 +39,7 @@ def make_record(run: ItemRun) -> RunRecord:
         reason=redact(reason),
         phase=phase,
         metrics=run.verdict.metrics if run.verdict else (),
-        columns=columns(run),
+        columns={name: redact(text) for name, text in columns(run).items()},
         configs=_configs(run),
         exit_code=result.exit_code if result is not None else None,
         started=run.started,

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_madengine.errors import CredentialError, EngineError, MadError, PullError
+from pytest_madengine.errors import CredentialError, EngineError, ImageError, MadError, PullError
 from pytest_madengine.images.buildlog import BuildLog, open_build_log
 from pytest_madengine.images.cli import DockerCli, find_docker_cli
 from pytest_madengine.images.command import pull_environ
 from pytest_madengine.images.endpoint import find_endpoint
 from pytest_madengine.images.local import add_name, find_image, repository, repository_digests
 from pytest_madengine.images.locking import host_lock
+from pytest_madengine.images.naming import is_reference
 from pytest_madengine.images.process import run_streaming
 from pytest_madengine.images.registry import (
     RegistryCredential,
@@ -128,6 +129,8 @@ class Transfers:
         self, verb: str, reference: str, place: Place, timeout: float | None, log_path: Path
     ) -> tuple[str, ...]:
         """The last lines of a push or pull that succeeded at last."""
+        if not is_reference(reference):
+            raise ImageError(f"{reference!r} is not a valid image reference")
         deadline = None if timeout is None else time.monotonic() + timeout
         key = hashlib.sha256(f"{verb} {reference}".encode()).hexdigest()
         with (

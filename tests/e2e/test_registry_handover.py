@@ -297,3 +297,91 @@ def test_registry_killed_in_the_middle_of_a_pull(hosts: Hosts, registry: Registr
     hosts.client.api.tag("mad-test/tiny:latest", f"ci-one_{hosts.server.base}")
     assert hosts.run().code == 1
     assert "failed" in last_record(hosts.node)["reason"]
+
+
+# ---- other ways ---------------------------------------------------------------------------------------
+
+
+def test_build_push_and_run_in_one_session(hosts: Hosts, registry: Registry) -> None:
+    """The full workflow with a registry: pushed before it runs, and the manifest is written as well."""
+    hosts.credential(registry.host)
+    hosts.server.model("one")
+    ran = hosts.server.run(
+        f"--mad-registry={registry.host}", "--mad-manifest-out=m.json", "--mad-run-summary=s.json",
+        "--mad-build-summary=s.json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.output
+    assert hosts.server.statuses() == {"one": "SUCCESS"}
+    (block,) = json.loads((hosts.server.root / "m.json").read_text())["built_images"].values()
+    assert block["registry_digest"] == hosts.server.records()["one"]["image"]["digest"]
+    both = json.loads((hosts.server.root / "s.json").read_text())
+    assert both["overall_success"] is True
+    assert len(both["build_phase"]["successful_pushes"]) == len(both["run_phase"]["successful_runs"]) == 1
+
+
+def test_manifest_of_the_predecessor(hosts: Hosts, registry: Registry) -> None:
+    """Contract 9.3: v1 files; an image without ``registry_image`` is looked for where the registry has it."""
+    hosts.credential(registry.host)
+    hosts.server.model("one")
+    assert hosts.build(registry.host).code == 0
+    content = hosts.content()
+    for key in ("schema_version", "generator"):
+        del content[key]
+    for block in content["built_images"].values():
+        for key in ("image_id", "registry_digest", "registry_image", "registry"):
+            del block[key]
+    hosts.manifest.write_text(json.dumps(content))
+    hosts.hand_over()
+    ran = hosts.run()
+    assert ran.code == 0, ran.output
+    log = next(hosts.node.out.glob("results/*/one/pull.live.log")).read_text()
+    assert f"pull {registry.host}/ci-one_{hosts.server.base}" in log
+    pinned = hosts.run("--mad-require-pinned")
+    assert pinned.code == 1
+    assert "is not pinned" in last_record(hosts.node)["reason"]
+
+
+def test_one_image_for_each_architecture(hosts: Hosts, registry: Registry) -> None:
+    """Contract 8.3, ``--mad-target-archs``: built and pushed for each, the node runs that of its GPUs."""
+    hosts.credential(registry.host)
+    hosts.server.dockerfile(
+        "ARG MAD_SYSTEM_GPU_ARCHITECTURE", "RUN echo $MAD_SYSTEM_GPU_ARCHITECTURE > /arch"
+    )
+    hosts.server.model("one", "cat /arch; echo performance: 1 sps")
+    built = hosts.build(registry.host, "--mad-target-archs=gfx90a,gfx942")
+    assert built.code == 0, built.output
+    assert {block["gpu_architecture"] for block in hosts.content()["built_images"].values()} == {
+        "gfx90a",
+        "gfx942",
+    }
+    hosts.hand_over()
+    ran = hosts.run("--mad-simulate-gpus=1:gfx942")
+    assert ran.code == 0, ran.output
+    assert hosts.node.reason("one[gfx90a]") == "image was built for gfx90a, host has gfx942"
+    logs = [path.read_text() for path in hosts.node.out.glob("results/*/*gfx942*/*.run.live.log")]
+    assert len(logs) == 1
+    assert "gfx942" in logs[0]
+
+
+def test_batch_manifest(hosts: Hosts, registry: Registry) -> None:
+    """Contract 9.3: what is not built is only listed, then pulled from where the entry says."""
+    hosts.credential(registry.host)
+    hosts.server.model("new").model("old")
+    assert hosts.build(registry.host, tags="old").code == 0
+    reference = f"{registry.host}/ci-old_{hosts.server.base}"
+    (hosts.server.root / "batch.json").write_text(
+        json.dumps(
+            [{"model_name": "new", "build_new": True}, {"model_name": "old", "registry_image": reference}]
+        )
+    )
+    hosts.remove_images()
+    built = hosts.build(registry.host, "--mad-batch-manifest=batch.json", tags="")
+    assert built.code == 0, built.output
+    blocks = hosts.content()["built_images"]
+    assert [block["build_status"] for block in blocks.values()] == ["SUCCESS", "SKIPPED"]
+    hosts.hand_over()
+    ran = hosts.run()
+    assert ran.code == 0, ran.output
+    assert hosts.node.statuses() == {"new": "SUCCESS", "old": "SUCCESS"}
+    direct = hosts.server.run("--mad-batch-manifest=batch.json", f"--mad-registry={registry.host}", tags="")
+    assert direct.code == 0, direct.output

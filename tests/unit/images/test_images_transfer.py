@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from docker.errors import ImageNotFound, NotFound
-from pytest_madengine.errors import CredentialError, EngineError, MadError, PullError
+from pytest_madengine.errors import CredentialError, EngineError, ImageError, MadError, PullError
 from pytest_madengine.images.registry import RegistryCredential, find_credential
 from pytest_madengine.images.transfer import Place, Transfers, is_transient
 from pytest_madengine.secrets import Redactor, Secret
@@ -143,6 +143,14 @@ def test_pull_tags_the_image(world: World, caplog: pytest.LogCaptureFixture) -> 
         f"Pulling image from registry: {reference}",
         "Successfully pulled and tagged as: ci-a",
     ]
+
+
+@pytest.mark.parametrize("reference", ["--all-tags", "a; touch x", "$(id)", "", "../x", "A/B"])
+def test_defect_26_references_are_checked(world: World, reference: str) -> None:
+    """Defect 26: given a manifest with an image like an option or a command / when pulled / then refused."""
+    with pytest.raises(ImageError, match="not a valid image reference"):
+        world.transfers.pull(reference, "ci-a", Place(""), timeout=None, log_path=world.log)
+    assert not (world.directory / "argv").exists()
 
 
 def test_pull_that_brings_nothing(world: World) -> None:
