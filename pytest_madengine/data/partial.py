@@ -85,9 +85,9 @@ class PartialFile:
             with self._journal.open("ab") as journal:
                 journal.write(b"%d\n" % part.index)
 
-    def read(self, part: Part, size: int = 1024 * 1024) -> bytes:
-        """The first ``size`` bytes of a part as written."""
-        return os.pread(self._descriptor, min(size, part.length), part.start)
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fills a buffer with what was written from a place on; returns how many bytes there were."""
+        return os.preadv(self._descriptor, [buffer], offset)
 
     def move_to(self, target: Path) -> None:
         """Gives the file its final name; whoever reads the old one keeps it.

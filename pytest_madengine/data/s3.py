@@ -28,8 +28,8 @@ from pytest_madengine.errors import DataError
 DEFAULT_REGION: Final = "us-east-2"
 DEFAULT_MINIO: Final = "http://localhost:9000"
 WORKERS: Final = 10
-#: Bytes read at once from a connection.
-_CHUNK: Final = 256 * 1024
+#: Bytes read at once from a connection; beyond 128 KiB every piece costs fresh pages from the kernel.
+_CHUNK: Final = 64 * 1024
 _PLAIN_MD5: Final = re.compile(r"[0-9a-f]{32}")
 _BUSY: Final = frozenset(
     {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "ThrottlingException"}

@@ -22,12 +22,13 @@ from pytest_madengine.errors import DataError
 _REPORT_INTERVAL: Final = 1.0
 #: Parts in work or waiting for each worker.
 _AHEAD: Final = 8
+_BUFFER: Final = 256 * 1024
 
 
 class Hasher(Protocol):
     """What :mod:`hashlib` makes."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Takes more content."""
 
     def hexdigest(self) -> str:
@@ -40,7 +41,7 @@ class Crc32:
     def __init__(self) -> None:
         self._value = 0
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Takes more content."""
         self._value = zlib.crc32(data, self._value)
 
@@ -128,6 +129,8 @@ class Transfer:
         self._arrived = arrived
         self._part_size = part_size
         self._jobs: deque[_Job] = deque()
+        # One for all: fresh memory costs as much as hashing it.
+        self._buffer = memoryview(bytearray(_BUFFER))
 
     def run(self, files: Iterable[tuple[RemoteFile, Path]]) -> None:
         """Reads all files.
@@ -269,14 +272,14 @@ class Transfer:
         return hash_file(partial_path(self._staging, file), wanted.algorithm, self._budget)
 
     def _hash(self, partial: PartialFile, part: Part, check: Hasher) -> None:
-        start, end = part.start, part.start + part.length
-        while start < end:
+        offset, end = part.start, part.start + part.length
+        while offset < end:
             self._budget.check()
-            data = partial.read(Part(part.index, start, end - start))
-            if not data:
+            size = partial.read_into(self._buffer[: min(len(self._buffer), end - offset)], offset)
+            if not size:
                 raise DataError(f"{partial.path}: was shortened by somebody else")
-            check.update(data)
-            start += len(data)
+            check.update(self._buffer[:size])
+            offset += size
 
     def _abandon(self, error: BaseException) -> None:
         """Keeps half-made files for a later process, unless they fill the disk."""
