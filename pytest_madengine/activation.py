@@ -243,8 +243,11 @@ def select(
         return _select_named(config, root, environ, no_dynamic, named)
     if config.getoption("markexpr", "") or config.getoption("keyword", ""):
         catalog = list_models(root, no_dynamic=no_dynamic, environ=environ)
-        items = tuple(Selected(model) for model in catalog.models)
-        return items, (*catalog.warnings, *_static_checks(root, items))
+        if not catalog.models:
+            return (), catalog.warnings
+        # What list_models knows of dynamic models is provisional: update_model() was not called.
+        chosen = select_models(root, ["all"], no_dynamic=no_dynamic, environ=environ)
+        return chosen.items, (*chosen.warnings, *_static_checks(root, chosen.items))
     return (), ()
 
 
@@ -272,19 +275,19 @@ def _select_named(
             raise ConfigError(f"{path_text} does not belong to the MAD root {root}; run them separately")
         source = path.relative_to(root).as_posix()
         catalog = list_models(root, no_dynamic=no_dynamic, environ=environ, files={source})
+        names = [model.name for model in catalog.models]
         if not node:
-            found = tuple(Selected(model) for model in catalog.models)
+            selectors = [selector_of(name, names=names) for name in names]
             warned += catalog.warnings
         else:
-            names = [model.name for model in catalog.models]
             name, _ = parse_item_name(node, names)
             if name not in names:
                 raise ConfigError(_no_such_item(argument, name, names))
             model = next(model for model in catalog.models if model.name == name)
-            selector = selector_of(node, names=names, bases=_bases(root, model.dockerfile))
-            selection = select_models(root, [selector], no_dynamic=no_dynamic, environ=environ)
-            found = selection.items
-        for selected in found:
+            selectors = [selector_of(node, names=names, bases=_bases(root, model.dockerfile))]
+        if not selectors:
+            continue
+        for selected in select_models(root, selectors, no_dynamic=no_dynamic, environ=environ).items:
             items.setdefault(f"{selected.model.name}[{selected.params_id}]", selected)
     selected_items = tuple(items.values())
     return selected_items, (*warned, *_static_checks(root, selected_items))

@@ -305,12 +305,18 @@ def test_marker_expression_selects_dynamic_models_too(repo: Any) -> None:
     (directory / "run.sh").write_text("echo performance: 1 sps\n")
     (directory / "get_models_json.py").write_text(
         "from madengine.tools.discover_models import CustomModel\n"
+        "class Late(CustomModel):\n"
+        "    def update_model(self):\n"
+        "        self.args = '--late'\n"
         "def list_models():\n"
-        "    return [CustomModel(name='d', dockerfile='../../docker/any', scripts='run.sh', n_gpus='0',"
+        "    return [Late(name='d', dockerfile='../../docker/any', scripts='run.sh', n_gpus='0',"
         " tags=['checksum'])]\n"
     )
     result = repo.run("-m", "checksum", "--collect-only", "-q")
     assert collected(result) == ["scripts/dyn/get_models_json.py::dyn/d"]
+    repo.run("-m", "checksum").assert_outcomes(passed=1)
+    assert [row["args"] for row in repo.rows()] == ["--late"]
+    repo.run("scripts/dyn/get_models_json.py").assert_outcomes(passed=1)
 
 
 def test_skips_name_the_file_of_the_model(repo: Any) -> None:
