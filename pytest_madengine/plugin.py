@@ -57,10 +57,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Registers the working plugins, if a ``--mad-*`` option, ini ``mad`` or a models.json asks for them."""
     if _is_active(config):
         from pytest_madengine.activation import activate
-        from pytest_madengine.pauses import garbage_collector_paused
+        from pytest_madengine.pauses import garbage_collector_paused, set_aside
 
         with garbage_collector_paused():
             activate(config)
+            config.add_cleanup(set_aside())
 
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)

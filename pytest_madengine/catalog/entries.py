@@ -178,6 +178,9 @@ class _Builder:
     #: Values of the fields an entry does not have.
     _defaults: dict[str, Any] = field(init=False)
     _seen: dict[str, int] = field(default_factory=dict)
+    #: What was worked out for an earlier entry: paths by text and scope, tags by their texts.
+    _paths: dict[tuple[str, str], str] = field(default_factory=dict)
+    _tag_sets: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
     #: Unknown field -> place of its first entry and number of entries that have it.
     _unknown: dict[str, tuple[str, int]] = field(default_factory=dict)
 
@@ -233,7 +236,10 @@ class _Builder:
     def _path(self, index: int, name: str, value: str, scope: str) -> str:
         if not value:
             return ""
-        path = rewrite(value, scope)
+        # Models share Dockerfiles and scripts.
+        path = self._paths.get((value, scope))
+        if path is None:
+            path = self._paths[value, scope] = rewrite(value, scope)
         if "\0" in path:
             self._problem(index, name, "contains a NUL character")
         elif path[0] in "./" and (path == ".." or path.startswith(("../", "/"))):
@@ -257,13 +263,17 @@ class _Builder:
 
     def _tags(self, index: int, entry: Entry) -> tuple[str, ...]:
         given = entry.get("tags", ())
-        texts = given.split(",") if isinstance(given, str) else given
-        tags = tuple(dict.fromkeys([stripped for text in texts if (stripped := text.strip())]))
-        joined = "".join(tags)
-        if _FORBIDDEN.search(joined):
-            bad = next(tag for tag in tags if _FORBIDDEN.search(tag))
-            reason = r"must not contain '\', '/', ':' or control characters"
-            self._problem(index, "tags", f"tag {bad!r} {reason}")
+        texts = tuple(given.split(",") if isinstance(given, str) else given)
+        # Models share sets of tags.
+        tags = self._tag_sets.get(texts)
+        if tags is None:
+            tags = tuple(dict.fromkeys([stripped for text in texts if (stripped := text.strip())]))
+            bad = next((tag for tag in tags if _FORBIDDEN.search(tag)), None)
+            if bad is None:
+                self._tag_sets[texts] = tags
+            else:
+                reason = r"must not contain '\', '/', ':' or control characters"
+                self._problem(index, "tags", f"tag {bad!r} {reason}")
         return tags
 
     def _rare(self, index: int, entry: Entry, values: dict[str, Any]) -> None:
