@@ -139,18 +139,18 @@ def session(options: Options, name: str, script: str, count: int, *arguments: st
     directory = options.directory / name
     token = f"bench{secrets.token_hex(4)}"
     root = mad_repository(
-        directory, count, script=script, image=options.image, files={"conftest.py": _CONFTEST}
+        *(directory, count),
+        places=(token,),
+        script=script,
+        image=options.image,
+        files={"conftest.py": _CONFTEST},
     )
-    prefix = root / "docker/bench.ubuntu.Dockerfile"
-    prefix.rename(root / f"docker/{token}.ubuntu.Dockerfile")
-    models = root / "models.json"
-    models.write_text(models.read_text().replace("docker/bench", f"docker/{token}"))
     facts = directory / "facts.json"
     plan = {
         "facts": str(facts),
         "output": str(directory / "reference.log"),
         "reference": [
-            *("docker", "run", "--rm", "-v", f"{root / 'scripts/bench'}:/bench:ro", "IMAGE"),
+            *("docker", "run", "--rm", "-v", f"{root / 'scripts' / token}:/bench:ro", "IMAGE"),
             *("bash", "/bench/run.sh"),
         ],
         "steps": STEPS,

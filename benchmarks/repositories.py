@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _ENTRY = {
     "url": "",
-    "dockerfile": "docker/bench",
-    "scripts": "scripts/bench/run.sh",
     "data": "",
     "n_gpus": "0",
     "owner": "bench@example.org",
@@ -43,11 +41,16 @@ def pytest_collect_file(file_path, parent):
 """
 
 
-def entries(count: int) -> list[dict[str, Any]]:
-    """Entries as MAD repositories have them, with four tags each."""
+def entries(count: int, places: Sequence[str] = ("bench",)) -> list[dict[str, Any]]:
+    """Entries as MAD repositories have them, with four tags each.
+
+    :param places: names of Dockerfiles and script directories, used in turn.
+    """
     return [
         {
             **_ENTRY,
+            "dockerfile": f"docker/{places[number % len(places)]}",
+            "scripts": f"scripts/{places[number % len(places)]}/run.sh",
             "name": f"pyt_model_{number:05d}",
             "tags": ["pyt", f"family_{number % 20}", f"team_{number % 7}", "fp16"],
             "args": f"--batch-size {number}",
@@ -69,14 +72,14 @@ def mad_repository(
     directory: Path,
     count: int,
     *,
+    places: Sequence[str] = ("bench",),
     script: str = "echo 'performance: 1 samples_per_second'",
     image: str = "scratch",
     files: Mapping[str, str] | None = None,
 ) -> Path:
-    """A MAD repository of models that share one Dockerfile and one script."""
-    base = {
-        "models.json": json.dumps(entries(count), indent=1),
-        "docker/bench.ubuntu.Dockerfile": f"# CONTEXT {{'guest_os': 'UBUNTU'}}\nFROM {image}\n",
-        "scripts/bench/run.sh": f"{script}\n",
-    }
+    """A MAD repository of models that share Dockerfiles and scripts, one of each per place."""
+    base = {"models.json": json.dumps(entries(count, places), indent=1)}
+    for place in places:
+        base[f"docker/{place}.ubuntu.Dockerfile"] = f"# CONTEXT {{'guest_os': 'UBUNTU'}}\nFROM {image}\n"
+        base[f"scripts/{place}/run.sh"] = f"{script}\n"
     return project(directory, {**base, **(files or {})})

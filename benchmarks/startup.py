@@ -34,15 +34,19 @@ def run(options: Options) -> Report:
         commands = [pytest_command(), pytest_command("-p", "no:madengine")]
         calls = [lambda argv=argv, where=directory: measure(argv, where, environ) for argv in commands]
         ours, bare = alternate(options.times(40), *calls)
-        for what in ("cpu", "wall"):
+        for what, words in (("cpu", "processor"), ("wall", "wall")):
             mine = [getattr(usage, what) * 1000 for usage in ours]
             theirs = [getattr(usage, what) * 1000 for usage in bare]
-            more = pair_median(zip(mine, theirs, strict=True))
-            least = min(mine) - min(theirs)
-            name = f"inactive plugin, {count} test{'s' if count > 1 else ''}, {what} time"
-            detail = f"difference of minima {least:+.1f} ms"
+            # Whatever else the machine does only ever adds time, and more than 10 ms: the fastest runs count.
+            more = min(mine) - min(theirs)
+            usual = pair_median(zip(mine, theirs, strict=True))
+            name = f"inactive plugin, {count} test{'s' if count > 1 else ''}, {words} time"
             report.bars.append(
-                Bar(name, median(mine), median(theirs), "ms", more, "ms more", LIMIT_MS, detail)
+                Bar(
+                    *(name, min(mine), min(theirs), "ms", more, "ms more", LIMIT_MS),
+                    detail=f"medians {median(mine):.1f} and {median(theirs):.1f} ms, "
+                    f"median of the differences of neighbours {usual:+.1f} ms",
+                )
             )
     report.bars.append(_imports(environ))
     return report
