@@ -227,7 +227,7 @@ def makespans(seed: int) -> list[Result]:
     """Both sets of jobs under the three schedulers."""
     sets = [
         ("24 jobs, 1 GPU", make_jobs(24, [1], 12.0, seed)),
-        ("64 jobs, 1-8 GPUs", make_jobs(64, MIXED, 20.0, seed)),
+        ("64 jobs, 1-8 GPUs", make_jobs(64, MIXED, 30.0, seed)),
     ]
     return [measure(name, jobs, mode, seed) for name, jobs in sets for mode in MODES]
 
