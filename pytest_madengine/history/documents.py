@@ -66,8 +66,13 @@ def _read_rows(path: Path) -> ResultFiles:
     data = read_file(path)
     suffix = path.suffix.lower()
     is_json = suffix == ".json" or (suffix != ".csv" and data.lstrip()[:1] in (b"[", b"{"))
-    raw = _json_rows(data, path) if is_json else list(parse_csv(data, str(path)).rows)
-    return ResultFiles(tuple(typed_row(row) for row in raw), tuple(row_keys(raw)), str(path))
+    if is_json:
+        raw = filled = _json_rows(data, path)
+    else:
+        table = parse_csv(data, str(path))
+        raw = list(table.rows)
+        filled = [{name: row.get(name) for name in table.columns} for row in raw]
+    return ResultFiles(tuple(typed_row(row) for row in filled), tuple(row_keys(raw)), str(path))
 
 
 def _json_rows(data: bytes, path: Path) -> list[dict[str, Any]]:

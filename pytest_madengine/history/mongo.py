@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pytest_madengine.history.urls import MongoServer
 from pytest_madengine.secrets import Redactor, Secret
 
 if TYPE_CHECKING:
+    from pymongo import MongoClient
     from pymongo.collection import Collection
 
 #: Fields that identify a document (contract 18.2).
@@ -260,26 +262,33 @@ def _named(document: Mapping[str, Any], unique_key: Sequence[str]) -> str:
 @contextmanager
 def _collection(server: MongoServer, upload: MongoUpload) -> Iterator[Collection[Document]]:
     """The collection; errors of the driver in one line, without the password."""
-    import pymongo
     from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoError
 
-    uri = server.uri.reveal()
-    hint = "the upload can be repeated: what is stored stays as it is"
+    redact = _passwords(server.uri.reveal()).text
     try:
-        with pymongo.MongoClient[Document](uri, **_options(server)) as client:
-            try:
-                yield client[upload.database][upload.collection]
-            except InvalidName as error:
-                raise ConfigError(f"database or collection name: {_reason(error)}") from None
-    except (InvalidURI, ConfigurationError, ValueError) as error:
-        text = _passwords(uri).text(_reason(error))
+        with _client(server) as client:
+            yield client[upload.database][upload.collection]
+    except InvalidName as error:
+        raise ConfigError(f"database or collection name: {_reason(error)}") from None
+    except (InvalidURI, ConfigurationError, UserWarning, ValueError) as error:
         raise ConfigError(
-            f"MongoDB {server.safe}: {text}", hint="escape special characters of user and password (@ is %40)"
+            f"MongoDB {server.safe}: {redact(_reason(error))}",
+            hint="escape special characters of user and password (@ is %40)",
         ) from None
     except PyMongoError as error:
         raise HistoryError(
-            f"MongoDB {server.safe}: {_passwords(uri).text(_reason(error))}", hint=hint
+            f"MongoDB {server.safe}: {redact(_reason(error))}",
+            hint="the upload can be repeated: what is stored stays as it is",
         ) from None
+
+
+def _client(server: MongoServer) -> MongoClient[Document]:
+    import pymongo
+
+    with warnings.catch_warnings():
+        # The driver only warns of an option it does not understand, and goes on: without TLS, perhaps.
+        warnings.simplefilter("error", UserWarning)
+        return pymongo.MongoClient(server.uri.reveal(), **_options(server))
 
 
 def _options(server: MongoServer) -> dict[str, Any]:

@@ -260,6 +260,5 @@ def running(make: Callable[[], Server]) -> Iterator[Server]:
         server.prepare()
         server.start()
         yield server
-        server.stop()
     finally:
         server.remove()
