@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from pytest_madengine.errors import ConfigError, MadError
 from pytest_madengine.items import Markers, markers_key, names_model_file, session_key
 from pytest_madengine.session import MadSession
 from pytest_madengine.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_madengine.data.provider import Provider
 
 
 class MadWarning(pytest.PytestWarning):
@@ -78,10 +82,12 @@ def _make_session(config: pytest.Config) -> MadSession:
         run_id, root, facts, selected = from_controller(data)
         settings = options.resolve(config, root, environ)
         session = session_of_worker(MadSession(settings, selected, run_id, worker=True, facts=facts), data)
+        session.data_providers = _data_providers(config)
     else:
         root = find_root(config, environ)
         settings = options.resolve(config, root, environ)
         session = _selected_session(config, settings, plan_only)
+        session.data_providers = _data_providers(config)
         if session.selected and getattr(config.option, "reruns", None):
             raise ConfigError(
                 "--reruns runs a model again outside of its timeout and reports it twice",
@@ -92,6 +98,11 @@ def _make_session(config: pytest.Config) -> MadSession:
         # Plans are printed in order by one process.
         config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
     return session
+
+
+def _data_providers(config: pytest.Config) -> tuple[Provider, ...]:
+    answers = config.hook.pytest_mad_data_providers(config=config)
+    return tuple(provider for answer in answers for provider in answer or ())
 
 
 def _selected_session(config: pytest.Config, settings: Settings, plan_only: bool) -> MadSession:
@@ -159,6 +170,8 @@ def _check(session: MadSession) -> None:
     session.warnings += [Warned(text) for text in context.warnings]
     if any(one.model.cred for one in session.selected):
         session.credentials  # noqa: B018 - notes its warnings before they are shown
+    if any(one.model.data for one in session.selected):
+        session.warnings += [Warned(text) for text in session.data.check()]
     if context.get("docker_gpus"):
         parse_gpu_list(str(context.get("docker_gpus")))
     select_tools(session.tools, context.get("tools"))

@@ -82,9 +82,13 @@ def mad_image(request: pytest.FixtureRequest, mad_model: Model) -> Image:
 
 
 @pytest.fixture
-def mad_data(request: pytest.FixtureRequest, mad_model: Model) -> tuple[DataMount, ...]:
+def mad_data(request: pytest.FixtureRequest, mad_model: Model) -> Iterator[tuple[DataMount, ...]]:
     """The :class:`~pytest_madengine.plan.runplan.DataMount` of every data name of the model."""
-    return _run(request).prepare_data()
+    run = _run(request)
+    try:
+        yield run.prepare_data()
+    finally:
+        run.release_data()
 
 
 @pytest.fixture

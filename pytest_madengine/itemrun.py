@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_madengine.errors import CredentialError, EngineError, MadError, PlanError, RunError
-from pytest_madengine.files import utc_now
+from pytest_madengine.files import append_line, utc_now
 from pytest_madengine.plan.runplan import DataMount, Image, Lease, RunPlan
 from pytest_madengine.results.record import Attempt, Outcome, RunRecord
 from pytest_madengine.session import ItemSpec, MadSession
 
 if TYPE_CHECKING:
+    from pytest_madengine.data.progress import TransferState
     from pytest_madengine.results.outcome import Verdict
     from pytest_madengine.results.result import RunResult
     from pytest_madengine.scheduling.leases import HeldLease
@@ -183,9 +184,18 @@ class ItemRun:
                 if self.session.plan_only:
                     self.data = self.session.data.plan(model)
                 else:
+                    self.session.data.progress = self._log_progress
                     self.data = self.session.data.provide(model, self.artifacts, self.credentials)
                 self.warnings += self.session.data.notes(model)
         return self.data
+
+    def release_data(self) -> None:
+        """Removes what was downloaded for this item alone."""
+        if self.data and not self.session.plan_only:
+            self.session.data.release(self.data)
+
+    def _log_progress(self, state: TransferState) -> None:
+        append_line(self.artifacts / "data.live.log", self.session.redactor.text(state.line()))
 
     def acquire_gpus(self) -> HeldLease | None:
         """Leases the GPUs the item needs; ``None`` when it needs none.

@@ -48,7 +48,8 @@ def run_model(
         if metric.row:
             with subtests.test(msg=metric.row):
                 if metric.outcome is Outcome.FAILURE:
-                    pytest.fail(f"{run.model_name}_{metric.row} has no performance", pytrace=False)
+                    why = "has status FAILURE" if metric.value else "has no performance"
+                    pytest.fail(f"{run.model_name}_{metric.row} {why}", pytrace=False)
     run.in_subtest = False
     if verdict.outcome is Outcome.SKIPPED:
         pytest.skip(verdict.reason)

@@ -9,6 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_madengine.data.provider import Provider
     from pytest_madengine.plan.runplan import RunPlan
     from pytest_madengine.results.record import Metric, RunRecord
 
@@ -69,4 +70,24 @@ def pytest_mad_finish(config: pytest.Config, records: Sequence[RunRecord]) -> No
         def pytest_mad_finish(config, records):
             failed = [record.item_id for record in records if record.outcome == "FAILURE"]
             post_to_chat(f"{len(records)} models, failed: {', '.join(failed) or 'none'}")
+    """
+
+
+@pytest.hookspec
+def pytest_mad_data_providers(config: pytest.Config) -> Sequence[Provider] | None:
+    """Called once per process when the plugin becomes active; the providers are tried for every data name.
+
+    One with the name of a built-in provider takes its place, others are tried last.  Subclass
+    :class:`pytest_madengine.data.remote.RemoteProvider` and give ``name`` and ``connect()``: cache, resume,
+    retries and verification come with it.  Example, data of a company's store::
+
+        from pytest_madengine.data.remote import RemoteProvider
+
+        class CompanyStore(RemoteProvider):
+            name = "store"
+            def connect(self, source, access):
+                return company_store.open(source.path)
+
+        def pytest_mad_data_providers(config):
+            return [CompanyStore()]
     """

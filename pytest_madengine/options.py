@@ -71,6 +71,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("timeout-build", "seconds", "limit of a build; 0 or -1: none", "S", default="-1"),
     Option("timeout-prepare", "seconds", "limit of the steps before the run", "S", default="3600"),
     Option("timeout-collect", "seconds", "limit of the steps after the run", "S", default="600"),
+    Option("force-mirror-local", "path", "mirror all remote data below this directory", "DIR"),
     Option("live", "flag", "show container output while it runs", aliases=("--mad-live-output",)),
     Option("keep-alive", "flag", "leave containers running after the run"),
     Option("keep-model-dir", "flag", "keep the model directory among the artifacts"),

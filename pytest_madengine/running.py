@@ -248,5 +248,6 @@ def _drive(plugin: RunningPlugin, run: ItemRun) -> RunRecord:
         raise
     finally:
         run.release_gpus(held)
+        run.release_data()
         record = plugin.keep(run, run.item_id)
     return record

@@ -27,6 +27,7 @@ from pytest_madengine.settings import Settings
 if TYPE_CHECKING:
     from docker import DockerClient
 
+    from pytest_madengine.data.provider import Provider
     from pytest_madengine.data.service import DataService
     from pytest_madengine.executors.docker import DockerExecutor
     from pytest_madengine.handover import BatchEntry, Chosen
@@ -83,6 +84,8 @@ class MadSession:
     facts: HostFacts | None = None
     redactor: Redactor = field(default_factory=Redactor)
     content_hashes: dict[Path, str] = field(default_factory=dict)
+    #: Data providers of the user (hook ``pytest_mad_data_providers``).
+    data_providers: tuple[Provider, ...] = ()
     #: ``--mad-manifest``, and the items that are selected of it.
     manifest: Manifest | None = None
     chosen: tuple[Chosen, ...] = ()
@@ -294,7 +297,9 @@ class MadSession:
         """Provides data sources."""
         from pytest_madengine.data.service import DataService
 
-        return DataService(self.settings, self.context, self.redactor)
+        service = DataService(self.settings, self.context, self.redactor, providers=self.data_providers)
+        self._exits.callback(service.close)
+        return service
 
     @cached_property
     def abilities(self) -> HostAbilities:
