@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -334,7 +334,7 @@ class ItemRun:
         lines = [f"{self.spec.name}: FAILURE in {phase or self.phase}: {_one_line(error.message)}"]
         if self.result is not None and self.result.exit_code not in (None, 0):
             lines.append(f"exit status: {self.result.exit_code}")
-        tail = [line for line in error.log_tail if line.strip()][-SHOWN_LINES:]
+        tail = [line for line in _run_lines(error.log_tail) if line.strip()][-SHOWN_LINES:]
         lines += [f"  | {_clip(line)}" for line in tail]
         log = self.log_path()
         if log:
@@ -351,6 +351,14 @@ class ItemRun:
             logs = sorted(self.artifacts.glob("*.build.live.log"))
             path = logs[0] if logs else None
         return str(path) if path is not None else ""
+
+
+def _run_lines(tail: Sequence[str]) -> Sequence[str]:
+    """The lines of the model's own output, when the end of the preparation is among the lines."""
+    for number, line in enumerate(tail):
+        if line.startswith("MODEL REPO COMMIT:"):
+            return tail[number + 1 :] or tail
+    return tail
 
 
 def _one_line(text: str) -> str:
