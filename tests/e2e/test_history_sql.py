@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 import sqlalchemy
+from data_servers import ssh_server
 from history_servers import MariaDb, PostgreSql, SqlServer, running
 from pytest_madengine.errors import HistoryError
 from pytest_madengine.history import upload as upload_module
@@ -20,7 +21,7 @@ from pytest_madengine.history.migrations import STEPS, migrate
 from pytest_madengine.history.sink import HistorySink
 from pytest_madengine.history.store import HistoryStore, replay
 from pytest_madengine.history.upload import create_table, update_table
-from pytest_madengine.history.urls import DatabaseUrl, database_url
+from pytest_madengine.history.urls import DatabaseUrl, TunnelSettings, database_url
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS
 from pytest_madengine.secrets import Secret
 
@@ -327,3 +328,24 @@ def test_a_server_that_refuses(server: SqlServer, server_url: str, wrong: str) -
     assert server.password not in text
     assert "\n" not in str(raised.value)
     assert "127.0.0.1" in str(raised.value)
+
+
+def test_through_an_ssh_host(server: SqlServer, server_url: str, tmp_path: Path) -> None:
+    """18.1: the database is reached through the SSH host; defect 33: not when its key has changed."""
+    path = write_csv(tmp_path / "perf.csv", csv_rows(2000), V2_COLUMNS)
+    known = tmp_path / "known_hosts"
+    with ssh_server() as ssh:
+        known.write_text(ssh.known_hosts_line)
+        tunnel = TunnelSettings("127.0.0.1", ssh.port, ssh.user, Secret(ssh.password), known)
+        target = DatabaseUrl(Secret(server_url), "MAD_DB_URL", tunnel)
+        assert update_table(target, path).inserted == 2000
+        assert update_table(target, path).inserted == 0
+        with HistoryStore(target) as store:
+            store.add([make_record("m", "1")])
+            ssh.stop()
+            ssh.start()
+            assert len(store.runs()) == 1
+        ssh.new_host_key()
+        with HistoryStore(target) as store, pytest.raises(HistoryError, match="its key has changed"):
+            store.runs()
+    assert len(stored_rows(server_url)) == 2000

@@ -62,7 +62,7 @@ class SshServer:
         transport.add_server_key(KEY)
         try:
             transport.start_server(server=Rules())
-        except (paramiko.SSHException, EOFError):
+        except (paramiko.SSHException, EOFError, OSError):
             return
         while (channel := transport.accept(30)) is not None:
             while block := channel.recv(1024):
