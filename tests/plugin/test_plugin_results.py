@@ -339,3 +339,22 @@ def test_the_record_names_the_run_log_and_the_image_that_ran(repo: Any) -> None:
     record = repo.records()[0]
     assert record["log_file"].endswith(".run.live.log")
     assert record["columns"]["docker_image"] == record["image"]["name"] == repo.rows()[0]["docker_image"]
+
+
+def test_tools_config_and_environment_collector_options(repo: Any) -> None:
+    """Defect 17: --tools-config, --sys-env-details / run / each works as documented."""
+    tools = {"tools": {"mine": {"cmd": "env MINE=1", "env_vars": {"FROM_TOOL": "yes"}}}}
+    (repo.path / "my-tools.json").write_text(json.dumps(tools))
+    repo.model("m", 'echo "tool $FROM_TOOL $MINE"; echo performance: 1 x; env | grep -c ^MINE=1')
+    context = "{'tools': [{'name': 'mine'}]}"
+    common = ["--mad-tags", "demo", "--mad-context", context]
+    plan = repo.run(*common, "--mad-tools-config=my-tools.json", "--mad-plan").stdout.str()
+    assert "env MINE=1 bash run.sh" in plan
+    assert "run_rocenv_tool.sh" in plan
+    off = repo.run(*common, "--mad-tools-config=my-tools.json", "--mad-plan", "--mad-sys-env-details=off")
+    assert "run_rocenv_tool.sh" not in off.stdout.str()
+    unknown = repo.run(*common)
+    assert unknown.ret == pytest.ExitCode.USAGE_ERROR
+    unknown.stderr.fnmatch_lines(["*unknown tool 'mine'*"])
+    repo.run(*common, "--mad-tools-config=my-tools.json").assert_outcomes(passed=1)
+    assert any("tool yes 1" in line for line in repo.records()[0]["log_tail"])
