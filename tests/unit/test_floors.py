@@ -18,7 +18,7 @@ PACKAGE: Final = Path(pytest_madengine.__file__).parent
 MAX_LINES: Final = 420
 
 GROUND: Final = {"secrets", "errors", "settings", "files", "resources"}
-CORE: Final = {"plan", "results", "gate", "context", "catalog"}
+CORE: Final = {"plan", "results", "context", "catalog"}
 SERVICES: Final = {"scheduling", "executors", "images", "data", "history", "reports"}
 #: Rooms of one floor that one may import.
 NEIGHBOURS: Final = {"plan": {"catalog", "context"}}
@@ -133,13 +133,13 @@ core_files = pytest.mark.parametrize(
 
 def test_every_directory_is_a_known_room() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert rooms <= GROUND | CORE | SERVICES | {"cli"}
+    assert rooms <= GROUND | CORE | SERVICES
 
 
 @pytest.mark.parametrize(
     ("importer", "imported", "allowed"),
     [
-        ("plugin", "cli", True),
+        ("plugin", "session", True),
         ("plugin", "files", True),
         ("executors", "plan", True),
         ("executors", "results", True),
