@@ -26,6 +26,11 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def utc_precise() -> str:
+    """The current time as UTC ISO-8601 with milliseconds, e.g. ``2026-11-23T21:00:00.123Z``: for intervals."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Writes the whole file or nothing: a reader never sees half of it, also after a crash.
 

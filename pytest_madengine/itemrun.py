@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_madengine.errors import CredentialError, EngineError, MadError, PlanError, RunError
-from pytest_madengine.files import append_line, utc_now
+from pytest_madengine.files import append_line, utc_now, utc_precise
 from pytest_madengine.plan.runplan import DataMount, Image, Lease, RunPlan
 from pytest_madengine.results.record import Attempt, Outcome, RunRecord
 from pytest_madengine.session import ItemSpec, MadSession
@@ -65,6 +65,8 @@ class ItemRun:
     push: dict[str, str] = field(default_factory=dict)
     #: Failed tries before the last one.
     attempts: list[Attempt] = field(default_factory=list)
+    #: When the try after the last failed one began; empty for the first.
+    attempt_started: str = ""
     #: Session whose SUCCESS stands for this item (``--mad-resume``).
     resumed_from: str = ""
 
@@ -157,20 +159,22 @@ class ItemRun:
 
         :param step: called with true when it is tried again.
         """
+        again = False
         while True:
             started, begin = utc_now(), time.monotonic()
-            again = bool(self.attempts)
             try:
                 return step(again)
             except MadError as error:
                 if not error.infrastructure or len(self.attempts) >= self.session.settings.retries:
                     raise
                 self.note_attempt(error.message, error.phase, started, time.monotonic() - begin)
+                again = True
 
     def note_attempt(self, reason: str, phase: str, started: str, duration: float) -> None:
         """A failed try that is not the last one."""
         text = self.session.redactor.text(reason)
         self.attempts.append(Attempt(Outcome.FAILURE, text, phase, started, round(duration, 3)))
+        self.attempt_started = utc_now()
         self.warnings.append(f"attempt {len(self.attempts)} failed in {phase}: {text}")
 
     def prepare_data(self) -> tuple[DataMount, ...]:
@@ -214,14 +218,14 @@ class ItemRun:
             held = session.leases.acquire(demand, plan_only=session.plan_only, holder=holder)
         self.lease = held.lease
         self.warnings += held.notes
-        self.lease_times["from"] = utc_now()
+        self.lease_times["from"] = utc_precise()
         return held
 
     def release_gpus(self, held: HeldLease | None) -> None:
         """Gives the GPUs back."""
         if held is not None:
             # Noted first: the moment after the release another item may hold the GPUs.
-            self.lease_times["to"] = utc_now()
+            self.lease_times["to"] = utc_precise()
             held.release()
 
     def make_plan(self) -> RunPlan:

@@ -67,7 +67,7 @@ def make_record(run: ItemRun) -> RunRecord:
 def _last_attempt(run: ItemRun, outcome: Outcome, reason: str, phase: str) -> Attempt:
     before = sum(attempt.duration for attempt in run.attempts)
     duration = max(sum(run.durations.values()) - before, 0.0)
-    return Attempt(outcome, reason, phase, run.started, round(duration, 3))
+    return Attempt(outcome, reason, phase, run.attempt_started or run.started, round(duration, 3))
 
 
 def _has_row(run: ItemRun, outcome: Outcome) -> bool:
@@ -148,6 +148,8 @@ def _image(run: ItemRun) -> dict[str, str]:
         "dockerfile": image.dockerfile,
         "base": image.base_docker,
         "base_digest": image.docker_sha,
+        "build_started": image.build_started,
+        "build_finished": image.build_finished,
     }
 
 

@@ -10,10 +10,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_madengine.errors import EngineError, MadError
+from pytest_madengine.files import utc_precise
 from pytest_madengine.images.buildlog import open_build_log
 from pytest_madengine.images.cli import find_docker_cli
 from pytest_madengine.images.command import build_argv, build_environ, pull_environ
@@ -90,6 +92,8 @@ class ImageBuilder:
             base_docker=request.base_docker,
             docker_sha=known.docker_sha,
             build_duration=known.build_duration,
+            build_started=known.build_started,
+            build_finished=known.build_finished,
             build_log=str(request.log_path),
             env=known.env,
             context=request.dockerfile.context,
@@ -123,7 +127,7 @@ class ImageBuilder:
         id_file = self._state_dir / f"{key}.iid"
         argv = build_argv(request, cli, text, id_file)
         environ = build_environ(request, cli, self._environ, find_endpoint(self._environ))
-        started = time.monotonic()
+        began, started = utc_precise(), time.monotonic()
         with _log_errors(request.log_path), open_build_log(request.log_path, self._redactor) as log:
             log.note(f"$ {shlex.join(argv)}\n")
             self._state_dir.mkdir(parents=True, exist_ok=True)
@@ -143,7 +147,11 @@ class ImageBuilder:
         if ended.code != 0:
             failure = build_failure(request.model_name, request.dockerfile.relative, ended.code, log.tail)
             return self._failed(failure, request)
-        return self._built(request, id_file, duration, log.resolved)
+        return replace(
+            self._built(request, id_file, duration, log.resolved),
+            build_started=began,
+            build_finished=utc_precise(),
+        )
 
     def _built(
         self, request: BuildRequest, id_file: Path, duration: float, resolved: Mapping[str, str]

@@ -26,6 +26,9 @@ class Built:
     docker_sha: str = ""
     #: Seconds.
     build_duration: float = 0.0
+    #: UTC ISO-8601 with milliseconds.
+    build_started: str = ""
+    build_finished: str = ""
     build_log: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
 

@@ -30,6 +30,9 @@ class Image:
     docker_sha: str = ""
     #: Seconds; 0 when nothing was built.
     build_duration: float = 0.0
+    #: UTC ISO-8601 with milliseconds; empty when nothing was built in this session.
+    build_started: str = ""
+    build_finished: str = ""
     build_log: str = ""
     #: ``Config.Env`` of the image, e.g. for ``ROCM_PATH``.
     env: Mapping[str, str] = field(default_factory=dict)
