@@ -90,7 +90,8 @@ def _rows(lines: list[list[str]], header: tuple[str, ...], where: str) -> list[d
 
 def is_empty(cell: str) -> bool:
     """True of what becomes NULL: nothing, blanks, ``NaN``."""
-    return not cell.strip() or cell.strip().lower() == "nan"
+    text = cell.strip()
+    return not text or (len(text) == 3 and text.lower() == "nan")
 
 
 def read_perf_csv(path: Path) -> CsvRows:

@@ -98,7 +98,7 @@ def update_table(url: DatabaseUrl | str, csv_path: Path, model_json_path: Path |
 def _command(target: DatabaseUrl, csv_path: Path, model_json_path: Path | None) -> str:
     models = f" --model-json-path {shlex.quote(str(model_json_path))}" if model_json_path else ""
     return (
-        f"madengine database update-table --csv-file-path {shlex.quote(str(csv_path))}"
+        f"python -m pytest_madengine database update-table --csv-file-path {shlex.quote(str(csv_path))}"
         f"{models}{target.option()}"
     )
 
@@ -142,10 +142,12 @@ def _known_keys(connection: Connection, keys: Sequence[str]) -> set[str]:
 def _stored(cells: Mapping[str, str], entries: Mapping[str, Mapping[str, str]]) -> dict[str, str | None]:
     """All text columns of a row; empty cells are NULL."""
     row: dict[str, str | None] = dict.fromkeys((*V2_COLUMNS, "run_id"))
-    row.update((name, clean(cell)) for name, cell in cells.items() if name in row)
+    # Cells of a CSV file are clean: its reader leaves no NUL and no half of a surrogate pair.
+    row.update({name: cell for name, cell in cells.items() if name in row})
     entry = entries.get(cells.get("model", ""), {})
     for name in FILLED:
-        row[name] = row[name] or (clean(entry[name]) if name in entry else None)
+        if row[name] is None and name in entry:
+            row[name] = clean(entry[name])
     return row
 
 

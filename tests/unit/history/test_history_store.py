@@ -212,7 +212,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
 def test_times_of_all_kinds(store: HistoryStore) -> None:
     store.add(
         [
-            make_record("offset", "1", finished="2026-11-23T23:00:00.5+02:00"),
+            make_record("offset", "1", finished="2026-11-23T23:00:00.500000+02:00"),
             make_record("nothing", "1", finished="", started=""),
             make_record("broken", "1", finished="soon", started="2026-01-01T00:00:00Z"),
         ]
@@ -310,4 +310,4 @@ def test_a_failed_replay_says_how_to_repeat(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/absent/h.db"
     with pytest.raises(HistoryError) as raised:
         replay(url, path)
-    assert raised.value.hint == f"run later: madengine history replay {path} --db-url {url}"
+    assert raised.value.hint == f"run later: python -m pytest_madengine history replay {path} --db-url {url}"
