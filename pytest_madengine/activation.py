@@ -45,7 +45,10 @@ def activate(config: pytest.Config) -> None:
     if not session.worker:
         from pytest_madengine.controller import Controller
 
-        Controller.register(config, session)
+        try:
+            Controller.register(config, session)
+        except MadError as error:
+            raise _usage_error(error) from None
         _pin_rootdir(config)
     parallel.register(config, session)
     config.add_cleanup(session.close)

@@ -50,7 +50,7 @@ class Controller:
     def register(cls, config: pytest.Config, session: MadSession) -> None:
         """Registers the controller, the sinks and the views."""
         from pytest_madengine.html import HtmlColumns
-        from pytest_madengine.sinks import FileSinks
+        from pytest_madengine.sinks import DatabaseSink, FileSinks
         from pytest_madengine.summaries import Summaries
         from pytest_madengine.terminal import TerminalView
 
@@ -62,6 +62,8 @@ class Controller:
         if session.plan_only:
             return
         manager.register(FileSinks(session), "madengine-files")
+        if session.settings.db:
+            manager.register(DatabaseSink(session), "madengine-database")
         manager.register(Summaries(session), "madengine-summaries")
         if manager.hasplugin("html"):
             manager.register(HtmlColumns(session, controller), "madengine-html")

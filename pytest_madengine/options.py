@@ -104,6 +104,7 @@ OPTIONS: tuple[Option, ...] = (
         "SESSION",
         const="last",
     ),
+    Option("db", "text", "history database: results are stored there as they arrive", "URL"),
     Option("plan", "flag", "print the resolved plan of each selected item and run nothing"),
     Option("list-tags", "flag", "print the tags of the repository with their models and stop"),
     Option("no-dynamic", "flag", "never execute get_models_json.py"),
@@ -235,7 +236,7 @@ def resolve(config: pytest.Config, root: Path, environ: Mapping[str, str]) -> Se
         values[name] = _convert(option, raw, anchor, source)
     for name in ("tags", "collect", "target_archs"):
         values[name] = tuple(values[name] or ())
-    for name in ("context", "gpus", "simulate_gpus", "resume", "registry", "use_image"):
+    for name in ("context", "gpus", "simulate_gpus", "resume", "db", "registry", "use_image"):
         values[name] = values[name] or ""
     return Settings(**values)
 

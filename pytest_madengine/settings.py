@@ -65,6 +65,8 @@ class Settings:
     perf_csv_schema: str = "v2"
     build_jobs: int = 2
     retries: int = 0
+    #: ``--mad-db``: may hold a password, so it is never shown.
+    db: str = field(default="", repr=False)
     #: ``--mad-resume``: id of a session, ``last``, or empty.
     resume: str = ""
     executor: str = "docker"

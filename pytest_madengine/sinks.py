@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -48,3 +49,35 @@ class FileSinks:
     def pytest_mad_finish(self, records: list[RunRecord]) -> None:
         """Writes the cumulative files once."""
         self.notes += self.side.finish([record for record in records if record.has_row])
+
+
+class DatabaseSink:
+    """``--mad-db``: every record goes to the history database as well; no database fails a run."""
+
+    def __init__(self, session: MadSession) -> None:
+        from pytest_madengine.history.sink import HistorySink
+        from pytest_madengine.history.urls import database_url
+
+        settings = session.settings
+        target = database_url(settings.db, settings.environ, settings.known_hosts)
+        password = urlsplit(target.url.reveal()).password
+        session.redactor.add(*filter(None, (password, unquote(password or ""))))
+        self.sink = HistorySink(target, session.directory / "records.jsonl")
+        #: Lines for the end of the terminal output.
+        self.notes: list[str] = []
+
+    def pytest_mad_result(self, record: RunRecord) -> None:
+        """Stores a record, or keeps it for later."""
+        trouble = self.sink.write(record)
+        if trouble:
+            self.notes.append(trouble)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """The last try."""
+        self.notes += self.sink.finish()
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Says what was not stored, and the command that does it later."""
+        for note in self.notes:
+            terminalreporter.write_line(note, yellow=True)
