@@ -110,7 +110,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("no-dynamic", "flag", "never execute get_models_json.py"),
     Option("no-pull", "flag", "do not pull base images when building"),
     Option("unprivileged", "flag", "drop SYS_ADMIN, fuse and the unconfined security options"),
-    Option("known-hosts", "path", "known_hosts file for ssh clones (default: the user's)", "FILE"),
+    Option("known-hosts", "path", "known_hosts file for clones and data by ssh (default: yours)", "FILE"),
     Option("collect", "list", "more files to collect after each run; repeatable", "GLOB"),
     Option(
         "sys-env-details",
