@@ -122,7 +122,12 @@ def _tuna_url(environ: Mapping[str, str]) -> str:
     port = _port("TUNA_DB_PORT", environ.get("TUNA_DB_PORT") or "3306")
     name = environ.get("TUNA_DB_NAME") or "dlm_db"
     login = _escaped(user) + (f":{_escaped(password)}" if password else "")
-    return f"mysql+pymysql://{login}{'@' if login else ''}{_host(host)}:{port}/{_escaped(name)}"
+    return f"mysql+pymysql://{login}{'@' if login else ''}{_host(host)}:{port}/{_database(name)}"
+
+
+def _database(name: str) -> str:
+    # SQLAlchemy decodes this part only since 2.1: nothing is escaped that need not be.
+    return name.replace("%", "%25").replace("?", "%3F")
 
 
 def tunnel_settings(environ: Mapping[str, str], known_hosts: Path | None = None) -> TunnelSettings | None:
