@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_madengine.errors import ResultError
+from pytest_madengine.results.clonecause import clone_cause
 from pytest_madengine.results.columns import seconds
 from pytest_madengine.results.metrics import single_metrics
 from pytest_madengine.results.multiple import has_value, parse_multiple_results
@@ -153,7 +154,9 @@ def _step_reason(result: RunResult) -> str:
     code = result.failed_step_code
     status = "" if code is None else f" with exit status {code}"
     name = _signal_name(code or 0)
-    return f"{result.failed_step} failed{status}" + (f" (killed by {name})" if name else "")
+    cause = clone_cause(result.log_tail) if result.failed_step == "clone" else ""
+    reason = f"{result.failed_step} failed{status}" + (f" (killed by {name})" if name else "")
+    return f"{reason}: {cause}" if cause else reason
 
 
 def _without_status(result: RunResult, phase: str) -> Verdict:

@@ -127,8 +127,11 @@ class SshServer:
 
 
 @contextlib.contextmanager
-def ssh_server() -> Iterator[SshServer]:
-    """``sshd`` with an own configuration, host key and user; root only."""
+def ssh_server(shell: str = "/bin/false") -> Iterator[SshServer]:
+    """``sshd`` with an own configuration, host key and user; root only.
+
+    :param shell: login shell of the user; ``/bin/false``: files only, by SFTP.
+    """
     if not SSHD.is_file():
         unavailable(f"{SSHD} is missing: install the Debian package openssh-server")
     if os.geteuid() != 0:
@@ -138,7 +141,8 @@ def ssh_server() -> Iterator[SshServer]:
     directory.chmod(0o755)
     (directory / "data").mkdir()
     user, password = f"madtest{secrets.token_hex(3)}", "pw-planted-nas-secret"
-    subprocess.run(["useradd", "-M", "-d", "/nonexistent", "-s", "/bin/false", user], check=True)
+    subprocess.run(["useradd", "-M", "-d", "/nonexistent", "-s", shell, user], check=True)
+    forced = "ForceCommand internal-sftp\n" if shell == "/bin/false" else ""
     server = SshServer(directory, _free_port(), user, password, directory / "user_key")
     try:
         subprocess.run(["chpasswd"], input=f"{user}:{password}", text=True, check=True)
@@ -149,7 +153,7 @@ def ssh_server() -> Iterator[SshServer]:
             f"Port {server.port}\nListenAddress 127.0.0.1\nHostKey {directory}/host_key\n"
             f"PidFile none\nUsePAM no\nPasswordAuthentication yes\nPubkeyAuthentication yes\n"
             f"AuthorizedKeysFile {directory}/authorized_keys\nStrictModes no\n"
-            "Subsystem sftp internal-sftp\nForceCommand internal-sftp\nMaxStartups 50\nLogLevel ERROR\n"
+            f"Subsystem sftp internal-sftp\n{forced}MaxStartups 50\nLogLevel ERROR\n"
         )
         server.start()
         yield server

@@ -175,11 +175,15 @@ class Repository:
     # ---- the repository -----------------------------------------------------------------------------
 
     def dockerfile(
-        self, *lines: str, name: str = "", header: str = "# CONTEXT {'guest_os': 'UBUNTU'}"
+        self,
+        *lines: str,
+        name: str = "",
+        header: str = "# CONTEXT {'guest_os': 'UBUNTU'}",
+        image: str = "mad-test/tiny:latest",
     ) -> str:
         """Writes a Dockerfile and returns the prefix a model entry names it by."""
         base = f"{self.token}{name}"
-        text = "\n".join([header, "FROM mad-test/tiny:latest", *lines, ""])
+        text = "\n".join([header, f"FROM {image}", *lines, ""])
         (self.root / f"docker/{base}.ubuntu.Dockerfile").write_text(text)
         return f"docker/{base}"
 
