@@ -1,0 +1,209 @@
+"""Secrets of every kind through the whole way: plan, build, push, manifest, pull, data, run, reports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_servers import ACCESS_KEY, SECRET_KEY, S3Server, SshServer, s3_server, ssh_server
+from registry_servers import PASSWORD, USER, Registry, running_registry
+from secret_support import found_in, places, sampled_processes, told
+from session_support import Repository, Session
+
+pytestmark = pytest.mark.e2e
+pytest_plugins = ["session_fixtures"]
+
+NAS_PASSWORD = "pw-planted-nas-secret"
+#: Source -> planted value.
+PLANTED = {
+    "credential": 'cred"ential/+planted-Yq71',
+    "declared": "declared/+planted-Yq72",
+    "registry": PASSWORD,
+    "NAS_NODES": NAS_PASSWORD,
+    "MAD_AWS_S3 and MAD_MINIO": SECRET_KEY,
+    "MAD_SECRETS_X": "mad-secrets/+planted-Yq73",
+    "docker_env_vars": "context\\token/+planted-Yq74",
+    "url": "url-planted-Yq75",
+}
+#: Files that users wrote their secrets into.
+GIVEN = {"credential.json", "context.json", "models.json"}
+SCRIPT = """
+env
+echo "$C_PASSWORD and $C_TOKEN and $MAD_SECRETS_X"
+printf '%s' "$MY_TOKEN" | base64
+cat /data_dlm_?/*
+printf '%s\\n' "$C_PASSWORD" "$MAD_SECRETS_X" "$MY_TOKEN" | md5sum > results_sum
+test "$FAIL" = 1 && { echo "failed with $MY_TOKEN and $C_PASSWORD"; exit 3; }
+echo performance: 1 x
+"""
+
+
+@dataclass
+class Workflow:
+    """Three sessions: what is planned, what a build server does, what a node does with the manifest."""
+
+    repository: Repository
+    sessions: dict[str, Session] = field(default_factory=dict)
+    processes: set[str] = field(default_factory=set)
+
+    def run(self, name: str, *args: str, **options: Any) -> None:
+        out = self.repository.out
+        reports = (f"--junitxml={out / name}.xml", f"--html={out / name}.html", "-rA", "-v")
+        self.sessions[name] = self.repository.run(*reports, *args, **options)
+
+    @property
+    def output(self) -> str:
+        return "\n".join(session.output for session in self.sessions.values())
+
+    def image(self, model: str, dockerfile: str = "") -> str:
+        return f"ci-{model}_{self.repository.token}{dockerfile}.ubuntu"
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, SshServer, S3Server]]:
+    with ExitStack() as stack:
+        buckets = tmp_path_factory.mktemp("s3")
+        (buckets / "bucket").mkdir()
+        (buckets / "bucket/sample").write_text("from the bucket\n")
+        registry = stack.enter_context(running_registry(tmp_path_factory.mktemp("registry")))
+        shelf = stack.enter_context(ssh_server())
+        assert shelf.password == NAS_PASSWORD
+        (shelf.data / "sample").write_text("from the shelf\n")
+        yield registry, shelf, stack.enter_context(s3_server(buckets))
+
+
+@pytest.fixture(scope="module")
+def workflow(
+    module_repository: Repository, servers: tuple[Registry, SshServer, S3Server]
+) -> Iterator[Workflow]:
+    repository, (registry, shelf, s3) = module_repository, servers
+    write_models(repository, registry, shelf, s3)
+    login = {"USERNAME": ACCESS_KEY, "PASSWORD": SECRET_KEY}
+    node = {"HOST": "127.0.0.1", "PORT": shelf.port, "USERNAME": shelf.user, "PASSWORD": shelf.password}
+    environ = {
+        "NAS_NODES": json.dumps([node]),
+        "MAD_AWS_S3": json.dumps(login),
+        "MAD_MINIO": json.dumps(login),
+        "MAD_SECRETS_X": PLANTED["MAD_SECRETS_X"],
+        "HOME": str(repository.directory / "home"),
+    }
+    context = f"--mad-context-file={repository.directory / 'context.json'}"
+    hosts = f"--mad-known-hosts={repository.directory / 'known_hosts'}"
+    made = Workflow(repository)
+    with sampled_processes() as made.processes:
+        made.run("plan", "--mad-plan", context, hosts, env=environ)
+        build = ("--mad-build-only", f"--mad-registry={registry.host}", "--mad-manifest-out=m.json")
+        made.run("build", *build, "--mad-clean-docker-cache", "-n2", context, hosts, env=environ)
+        made.run("run", "--mad-manifest=m.json", "-n2", context, hosts, env=environ, tags="")
+    yield made
+    # The names with the registry's host; the others go with the repository.
+    for name in repository.images():
+        repository.client.api.remove_image(name, force=True)
+
+
+def write_models(repository: Repository, registry: Registry, shelf: SshServer, s3: S3Server) -> None:
+    plain = repository.dockerfile("RUN sleep 0.5; env > /build_env", name="plain")
+    declared = repository.dockerfile("ARG C_TOKEN", 'RUN test -n "$C_TOKEN"', name="declared")
+    broken = repository.dockerfile("ARG C_TOKEN", "RUN echo $C_TOKEN; exit 3", name="broken")
+    fields = {"cred": "C", "dockerfile": plain}
+    repository.model("good", SCRIPT, **fields, data="d_nas,d_minio,d_aws")
+    repository.model("bad", SCRIPT, **fields, env_vars={"FAIL": "1"})
+    repository.model("given", SCRIPT, **{**fields, "dockerfile": declared})
+    repository.model("unbuildable", SCRIPT, **{**fields, "dockerfile": broken})
+    repository.model(
+        "cloned", SCRIPT, url=f"https://me:{PLANTED['url']}@127.0.0.1:9/o/r.git", dockerfile=plain
+    )
+    credential = {"username": "me", "password": PLANTED["credential"], "token": PLANTED["declared"]}
+    credentials = {"C": credential, registry.host: {"username": USER, "password": PASSWORD}}
+    (repository.root / "credential.json").write_text(json.dumps(credentials))
+    (repository.root / "credential.json").chmod(0o600)
+    bucket = {"path": "s3://bucket", "endpoint_url": s3.url}
+    data = {
+        "d_nas": {"nas": {"path": str(shelf.data)}},
+        "d_minio": {"minio": bucket},
+        "d_aws": {"aws": bucket},
+    }
+    (repository.root / "data.json").write_text(json.dumps(data))
+    directory = repository.directory
+    (directory / "known_hosts").write_text(shelf.known_hosts_line)
+    (directory / "home").mkdir()
+    variables = {"docker_env_vars": {"MY_TOKEN": PLANTED["docker_env_vars"]}}
+    (directory / "context.json").write_text(json.dumps(variables))
+
+
+def test_the_workflow_needed_every_secret(workflow: Workflow) -> None:
+    """Each of them was used: else nothing below would mean anything."""
+    assert workflow.sessions["plan"].code == 0, workflow.sessions["plan"].output
+    assert workflow.sessions["build"].code == 1, workflow.sessions["build"].output
+    statuses = workflow.repository.statuses()
+    assert statuses == {
+        "good": "SUCCESS",
+        "given": "SUCCESS",
+        "bad": "FAILURE",
+        "cloned": "FAILURE",
+        "unbuildable": "FAILURE",
+    }, workflow.output
+    (log,) = workflow.repository.out.glob("results/*/good/*.run.live.log")
+    assert "from the shelf" in log.read_text()
+    assert log.read_text().count("from the bucket") == 2
+    assert "***" in log.read_text()
+
+
+def test_no_file_has_a_secret(workflow: Workflow) -> None:
+    """Defects 9, 30, 31: logs, records, manifest, XML, HTML, perf.csv, state of the home directory."""
+    directory = workflow.repository.directory
+    names = {path.name for path in directory.rglob("*")}
+    assert {"m.json", "perf.csv", "records.jsonl", "build.xml", "run.html", "plan.xml"} <= names
+    found = places(directory, PLANTED)
+    assert {path: what for path, what in found.items() if Path(path).name not in GIVEN} == {}
+
+
+def test_no_console_has_a_secret(workflow: Workflow) -> None:
+    assert found_in(workflow.output.encode(), PLANTED) == []
+
+
+def test_no_process_has_a_secret(workflow: Workflow) -> None:
+    """Nor has any process on the way to a registry, a data server or a container."""
+    token = workflow.repository.token
+    for step in (" build ", " push "):
+        assert [line for line in workflow.processes if step in line and token in line], f"no{step}was sampled"
+    assert told(workflow.processes, PLANTED) == []
+
+
+def test_an_image_history_has_declared_arguments_only(workflow: Workflow) -> None:
+    """Section 8.3: what a Dockerfile declares stays in the history, with a warning; nothing else does."""
+    client = workflow.repository.client
+    history = {
+        name: json.dumps(client.api.history(workflow.image(name, kind)))
+        + json.dumps(client.api.inspect_image(workflow.image(name, kind)))
+        for name, kind in (("good", "plain"), ("given", "declared"))
+    }
+    assert found_in(history["good"].encode(), PLANTED) == []
+    assert found_in(history["given"].encode(), PLANTED) == ["declared"]
+    records = [
+        json.loads(line)
+        for path in workflow.repository.out.glob("results/*/records.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    warned = {
+        record["item_id"] for record in records for text in record["warnings"] if "image history" in text
+    }
+    assert warned == {"given", "unbuildable"}
+
+
+def test_the_container_has_the_values(workflow: Workflow) -> None:
+    """The only place where they are: unchanged in the environment of the container."""
+    values = (PLANTED[name] for name in ("credential", "MAD_SECRETS_X", "docker_env_vars"))
+    expected = hashlib.md5("".join(f"{value}\n" for value in values).encode()).hexdigest()
+    sums = {
+        path.parent.name: path.read_text().split()[0]
+        for path in workflow.repository.out.glob("results/*/*/results_sum")
+    }
+    assert sums == dict.fromkeys(("good", "bad", "given"), expected)
+    workflow.repository.assert_nothing_left()
