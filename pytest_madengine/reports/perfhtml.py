@@ -22,10 +22,14 @@ _STYLE: Final = """
 body { margin: 1.5rem; font: 14px/1.45 system-ui, sans-serif; color: var(--text); background: var(--page); }
 h1 { font-size: 1.3rem; margin: 0 0 .2rem; } p { margin: 0 0 1rem; color: var(--muted); }
 .scroll { overflow: auto; max-height: calc(100vh - 7rem); border: 1px solid var(--line); border-radius: 6px; }
-table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums; }
+table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums;
+  width: max-content; min-width: 100%; }
 th, td { padding: .35rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
-  white-space: pre-wrap; overflow-wrap: anywhere; min-width: 4rem; max-width: 28rem; }
+  white-space: pre-wrap; overflow-wrap: break-word; min-width: 4rem; max-width: 28rem; }
 th { position: sticky; top: 0; background: var(--head); white-space: nowrap; }
+th:first-child { left: 0; z-index: 1; }
+td:first-child { position: sticky; left: 0; background: inherit; }
+tbody tr { background: var(--page); }
 tbody tr:nth-child(odd) { background: var(--odd); }
 tbody tr.failure { background: var(--bad); }
 .failure td.status { color: var(--bad-text); font-weight: 600; }
