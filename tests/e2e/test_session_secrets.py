@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import threading
-import urllib.parse
-from pathlib import Path
 
 import pytest
-from session_support import Repository, command_lines
+from secret_support import found_in, places, sampled_processes, told
+from session_support import Repository
 
 pytestmark = pytest.mark.e2e
 pytest_plugins = ["session_fixtures"]
@@ -36,24 +33,6 @@ echo performance: 1 x
 """
 
 
-def forms(value: str) -> list[bytes]:
-    """Section 14.2: the value itself, URL-encoded, Base64 and JSON-escaped."""
-    texts = [value, urllib.parse.quote(value, safe=""), json.dumps(value)[1:-1]]
-    return [text.encode() for text in texts] + [base64.b64encode(value.encode()).rstrip(b"=")]
-
-
-def places(root: Path) -> dict[str, list[str]]:
-    """Files that hold a planted value in any form -> which."""
-    found: dict[str, list[str]] = {}
-    for path in root.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            names = [n for n, v in PLANTED.items() if any(form in content for form in forms(v))]
-            if names:
-                found[str(path.relative_to(root))] = names
-    return found
-
-
 @pytest.mark.parametrize("workers", ["", "-n2"], ids=["alone", "workers"])
 def test_planted_secrets(repository: Repository, workers: str) -> None:
     """Given secrets as credential, MAD_SECRETS_X, context variable and URL password / when built and run,
@@ -70,36 +49,22 @@ def test_planted_secrets(repository: Repository, workers: str) -> None:
     credentials.chmod(0o600)
     context = repository.directory / "context.json"
     context.write_text(json.dumps({"docker_env_vars": {"MY_TOKEN": PLANTED["docker_env_vars"]}}))
-    session = repository.start(
-        *(f"--mad-context-file={context}", "--mad-clean-docker-cache", "-rA", "-v"),
-        *(f"--junitxml={repository.out / 'j.xml'}", f"--html={repository.out / 'h.html'}"),
-        *filter(None, [workers]),
-        env={"MAD_SECRETS_X": PLANTED["MAD_SECRETS_X"]},
-    )
-    seen: set[str] = set()
-    over = threading.Event()
-
-    def sample() -> None:
-        while not over.wait(0.02):
-            seen.update(command_lines())
-
-    sampler = threading.Thread(target=sample)
-    sampler.start()
-    try:
-        session.wait()
-    finally:
-        over.set()
-        sampler.join()
+    with sampled_processes() as seen:
+        repository.run(
+            *(f"--mad-context-file={context}", "--mad-clean-docker-cache", "-rA", "-v"),
+            *(f"--junitxml={repository.out / 'j.xml'}", f"--html={repository.out / 'h.html'}"),
+            *filter(None, [workers]),
+            env={"MAD_SECRETS_X": PLANTED["MAD_SECRETS_X"]},
+        )
     assert repository.statuses() == {"good": "SUCCESS", "bad": "FAILURE", "unbuildable": "FAILURE"}
     assert [line for line in seen if " build " in line and repository.token in line], "no build was sampled"
-    values = [form.decode() for value in PLANTED.values() for form in forms(value)]
-    assert [line for line in seen if any(value in line for value in values)] == []
+    assert told(seen, PLANTED) == []
     # What the model itself writes into its results is kept as it is: only there.
-    found = places(repository.out)
+    found = places(repository.out, PLANTED)
     assert {path for path in found if not path.endswith("/results_secret")} == set()
     assert "***" in repository.log("good")
     history = json.dumps(repository.client.images.get(f"ci-good_{repository.token}secret.ubuntu").history())
-    assert not any(value in history for value in values)
+    assert found_in(history.encode(), PLANTED) == []
     repository.assert_nothing_left()
 
 
@@ -126,4 +91,4 @@ def test_a_declared_argument_gets_its_secret(repository: Repository) -> None:
     assert repository.run().code == 0
     expected = hashlib.md5(PLANTED["credential"].encode()).hexdigest()
     assert (repository.artifacts("m") / "results_sum").read_text().split()[0] == expected
-    assert places(repository.out) == {}
+    assert places(repository.out, PLANTED) == {}
