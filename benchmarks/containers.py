@@ -162,13 +162,14 @@ def session(options: Options, name: str, script: str, count: int, *arguments: st
     except BenchmarkError as error:
         raise BenchmarkError(f"{error}\n{(directory / 'console.txt').read_text()[-3000:]}") from None
     finally:
-        _remove_images(token)
+        remove_images(token)
     data = json.loads(facts.read_text())
     shutil.rmtree(directory)
     return Session(data["items"], data["peak"], usage)
 
 
-def _remove_images(token: str) -> None:
+def remove_images(token: str) -> None:
+    """Removes the images whose names contain this."""
     listing = _docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}")
     names = [line for line in listing.stdout.split() if token in line]
     if names:

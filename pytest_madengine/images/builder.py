@@ -188,8 +188,6 @@ class ImageBuilder:
     def _named(self, built: Built, request: BuildRequest) -> bool:
         """Gives the image the names of this request as well; false when the image is gone."""
         client = self._client_factory()
-        if find_image(client, built.id) is None:
-            return False
         return all(add_name(client, built.id, name) for name in request.names)
 
     def _pull(self, name: str, timeout: float | None, log_path: Path) -> None:
