@@ -215,11 +215,18 @@ class ItemRun:
             return None
         holder = {"session": session.run_id, "item": self.spec.name}
         with self.timed("lease"):
-            held = session.leases.acquire(demand, plan_only=session.plan_only, holder=holder)
+            held = session.leases.acquire(
+                demand, plan_only=session.plan_only, holder=holder, on_wait=self._log_wait
+            )
+            if held.after_death and not held.lease.simulated:
+                self.warnings += session.reap()
         self.lease = held.lease
         self.warnings += held.notes
         self.lease_times["from"] = utc_precise()
         return held
+
+    def _log_wait(self, text: str) -> None:
+        append_line(self.artifacts / "lease.live.log", text)
 
     def release_gpus(self, held: HeldLease | None) -> None:
         """Gives the GPUs back."""

@@ -132,7 +132,7 @@ class LogTail:
     def new_lines(self) -> list[str]:
         """Complete lines since the last call."""
         lines: list[str] = []
-        for pattern in ("*.build.live.log", "data.live.log", "*.run.live.log"):
+        for pattern in ("*.build.live.log", "data.live.log", "lease.live.log", "*.run.live.log"):
             for path in sorted(self.directory.glob(pattern)):
                 lines += self._read(path)
         return lines

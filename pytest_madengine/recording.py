@@ -148,6 +148,7 @@ def _image(run: ItemRun) -> dict[str, str]:
         "dockerfile": image.dockerfile,
         "base": image.base_docker,
         "base_digest": image.docker_sha,
+        "container": run.plan.container_name if run.plan is not None else "",
         "build_started": image.build_started,
         "build_finished": image.build_finished,
     }

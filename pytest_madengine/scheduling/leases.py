@@ -43,6 +43,8 @@ class HeldLease:
         self.lease = lease
         #: Warnings, e.g. about foreign memory on a leased GPU.
         self.notes = notes
+        #: An earlier holder died with the lease: its container may still be on the GPUs for a moment.
+        self.after_death = False
         self._files = list(files)
 
     def release(self) -> None:
@@ -110,6 +112,8 @@ class GpuLeases:
         files = self._take(request, on_wait)
         held = HeldLease(self._lease(file.name for file in files), files)
         try:
+            # A release empties the file; the kernel, which frees the lock of a dead process, does not.
+            held.after_death = any("pid" in file.read() for file in files)
             self._describe(files, held.lease, holder or {})
             held.notes = settle_foreign_use(self.facts, held.lease, self.settings, on_wait, self._sleep)
         except BaseException:
