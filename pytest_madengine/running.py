@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,14 @@ class RunningPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Records the item that an interrupt cut short."""
+        """Records the item that an interrupt cut short; a worker without one gives its services back."""
+        if self.current is None and self.worker:
+            # Not left to the end of the configuration: xdist interrupts a worker that needs more than five
+            # seconds to end, which plugins that come after us may well need on a busy host.
+            try:
+                self.session.close()
+            except OSError as error:  # the results are safe: never a reason to lose the worker's last words
+                sys.stderr.write(f"pytest-madengine: {error}\n")
         if self.current is None or self.session.plan_only:
             return
         item, run = self.current

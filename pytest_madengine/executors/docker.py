@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,8 @@ class DockerExecutor:
     def close(self) -> None:
         """Removes what the runs shared."""
         self._common.remove()
-        if self._workspaces.is_dir() and not any(self._workspaces.iterdir()):
+        # Other processes of the session may still use it, or remove it at this moment.
+        with contextlib.suppress(OSError):
             self._workspaces.rmdir()
 
     def __enter__(self) -> DockerExecutor:
