@@ -8,15 +8,12 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse
 
 #: What git takes as an identity, and nothing of the user's configuration.
 _GIT_ENVIRON: Final = {
@@ -74,7 +71,7 @@ class GitHttp:
     #: ``granted`` and ``refused`` requests, and those ``anonymous``.
     answers: list[str] = field(default_factory=list)
 
-    def application(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def application(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The WSGI application."""
         login = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
         given = environ.get("HTTP_AUTHORIZATION", "")
@@ -91,8 +88,8 @@ class GitHttp:
 
     def _backend(self, environ: dict[str, Any]) -> bytes:
         """One call of the CGI program (git-http-backend(1), RFC 3875)."""
-        passed = ("PATH_INFO", "QUERY_STRING", "REQUEST_METHOD", "CONTENT_TYPE", "CONTENT_LENGTH")
-        passed += ("REMOTE_ADDR", "HTTP_CONTENT_ENCODING", "HTTP_GIT_PROTOCOL")
+        passed = ["PATH_INFO", "QUERY_STRING", "REQUEST_METHOD", "CONTENT_TYPE", "CONTENT_LENGTH"]
+        passed += ["REMOTE_ADDR", "HTTP_CONTENT_ENCODING", "HTTP_GIT_PROTOCOL"]
         variables = {name: str(environ[name]) for name in passed if environ.get(name)}
         variables |= {"GIT_PROJECT_ROOT": str(self.root), "GIT_HTTP_EXPORT_ALL": "1"}
         done = subprocess.run(
@@ -102,7 +99,7 @@ class GitHttp:
             capture_output=True,
             check=True,
         )
-        return done.stdout
+        return bytes(done.stdout)
 
 
 class _Server(ThreadingMixIn, WSGIServer):

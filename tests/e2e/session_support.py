@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -336,5 +336,15 @@ class Repository:
                 self.client.api.remove_container(entry["Id"], force=True, v=True)
             except (NotFound, APIError):  # its end is on the way
                 continue
-        for name in self.images():
-            self.client.api.remove_image(name, force=True)
+        self.remove_images()
+
+    def remove_images(self) -> None:
+        """Takes the images from the engine, those with the name of a registry included."""
+        from docker.errors import ImageNotFound
+
+        for image in self.client.api.images():
+            names = [*(image["RepoTags"] or ()), *(image["RepoDigests"] or ())]
+            for name in names:
+                if self.token in name:
+                    with suppress(ImageNotFound):  # a digest goes with its last tag
+                        self.client.api.remove_image(name, force=True)

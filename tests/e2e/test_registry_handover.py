@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from docker.errors import ImageNotFound
 from registry_servers import PASSWORD, USER, Registry, Wire, running_registry, wire_to
 from session_support import Repository, command_lines
 
@@ -85,12 +83,7 @@ class Hosts:
         self.remove_images()
 
     def remove_images(self) -> None:
-        for image in self.client.images.list():
-            names = [tag for tag in image.tags if self.server.token in tag]
-            names += [d for d in image.attrs.get("RepoDigests") or [] if self.server.token in d]
-            for name in names:
-                with contextlib.suppress(ImageNotFound):  # a digest goes with its last tag
-                    self.client.api.remove_image(name, force=True)
+        self.server.remove_images()  # the node's have the same names
 
     def run(self, *args: str, **options: Any) -> Any:
         options.setdefault("tags", "")
