@@ -27,7 +27,7 @@ def utc_now() -> str:
 
 
 def utc_precise() -> str:
-    """The current time as UTC ISO-8601 with milliseconds, e.g. ``2026-11-23T21:00:00.123Z``: for intervals."""
+    """The current time as UTC ISO-8601 with milliseconds, e.g. ``2026-11-23T21:00:00.123Z``."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

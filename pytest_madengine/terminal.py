@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _STYLE = {Outcome.SUCCESS: "green", Outcome.FAILURE: "red", Outcome.SKIPPED: "yellow"}
 #: Rows of the table above which successful models are only counted.
 MANY = 200
+#: Distinct warnings shown at the end.
+WARNINGS = 20
 
 
 class TerminalView:
@@ -88,6 +90,7 @@ class TerminalView:
             terminalreporter.write_sep("=", "MAD models")
             self._table(terminalreporter, records)
             self._places(terminalreporter, records)
+        self._warnings(terminalreporter, records)
         for text in self.controller.reaped:
             terminalreporter.write_line(f"mad: {text}")
         for text in self.controller.sink_errors:
@@ -121,6 +124,18 @@ class TerminalView:
                 # A cut reason helps nobody: it gets a line of its own.
                 text = text.rstrip() + "\n    "
             reporter.write_line((text + reason).rstrip())
+
+    def _warnings(self, reporter: Any, records: list[RunRecord]) -> None:
+        """What looked wrong in runs that went on: once, with the items it is about."""
+        items: dict[str, list[str]] = {}
+        for record in records:
+            for text in record.warnings:
+                items.setdefault(" ".join(text.split()), []).append(record.item_id)
+        for text, names in list(items.items())[:WARNINGS]:
+            about = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+            reporter.write_line(f"warning: {about}: {text}", yellow=True)
+        if len(items) > WARNINGS:
+            reporter.write_line(f"{len(items) - WARNINGS} more warnings are in the records", yellow=True)
 
     def _places(self, reporter: Any, records: list[RunRecord]) -> None:
         counts = dict.fromkeys(Outcome, 0)

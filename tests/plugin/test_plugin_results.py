@@ -358,3 +358,10 @@ def test_tools_config_and_environment_collector_options(repo: Any) -> None:
     unknown.stderr.fnmatch_lines(["*unknown tool 'mine'*"])
     repo.run(*common, "--mad-tools-config=my-tools.json").assert_outcomes(passed=1)
     assert any("tool yes 1" in line for line in repo.records()[0]["log_tail"])
+
+
+def test_warnings_of_runs_are_shown_at_the_end(repo: Any) -> None:
+    script = "echo 'Traceback (most recent call last)'; echo performance: 1 pass"
+    result = repo.model("m", script).model("n", script).run("--mad-tags", "demo")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["warning: m and 1 more: *Traceback (most recent call last)*"])
