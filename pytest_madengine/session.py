@@ -65,9 +65,9 @@ class ItemSpec:
 
 
 def new_run_id() -> str:
-    """An id that sorts by time and is unique on a host, e.g. ``20261123T212300Z-1f2e``."""
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    return f"{stamp}-{random_source.token_hex(2)}"
+    """An id that sorts by time and is unique on a host, e.g. ``20261123T212300.123Z-1f2e``."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+    return f"{stamp}Z-{random_source.token_hex(2)}"
 
 
 @dataclass

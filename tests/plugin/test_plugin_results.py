@@ -365,3 +365,12 @@ def test_warnings_of_runs_are_shown_at_the_end(repo: Any) -> None:
     result = repo.model("m", script).model("n", script).run("--mad-tags", "demo")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["warning: m and 1 more: *Traceback (most recent call last)*"])
+
+
+def test_session_ids_sort_by_time_within_a_second() -> None:
+    """``--mad-resume`` takes the last session; two quick sessions must not swap."""
+    import re
+
+    from pytest_madengine.session import new_run_id
+
+    assert re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{4}", new_run_id())
