@@ -18,7 +18,7 @@ pytest_plugins = ["session_fixtures"]
 TIMES = {"build_duration", "test_duration"}
 #: Properties: times, and ids of images, which have a label with the session.
 VARYING = ("_duration", ".image_digest")
-SESSION_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]+")
+SESSION_ID = re.compile(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]+")
 ROWS = "printf 'model,performance,metric\\na,1.5,ms\\nb,2.5,ms\\n' > rows.csv"
 
 
