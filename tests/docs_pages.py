@@ -168,7 +168,7 @@ def _found(line: str, printed: list[str]) -> bool:
 
 def _normal(line: str) -> str:
     line = re.sub(r"\x1b\[[0-9;]*m", "", line)
-    line = re.sub(r"\d{8}T\d{6}Z-[0-9a-f]{4}", "SESSION", line)
+    line = re.sub(r"\d{8}T\d{6}(?:\.\d{3})?Z-[0-9a-f]{4}", "SESSION", line)
     line = re.sub(r"([=_-])\1{2,}", r"\1", line)
     line = re.sub(r"\[ *\d+%\]", "", line)
     line = re.sub(r"(?<![\w.\[=])\d+(\.\d+)?(?=s?\b)", "N", line)
