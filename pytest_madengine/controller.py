@@ -65,6 +65,14 @@ class Controller:
         if session.settings.db:
             manager.register(DatabaseSink(session), "madengine-database")
         manager.register(Summaries(session), "madengine-summaries")
+        if session.settings.report is not None:
+            from pytest_madengine.reporting import SiteSink
+
+            manager.register(SiteSink(session, session.settings.report), "madengine-report")
+        if _wants_ci_outputs(session):
+            from pytest_madengine.cioutputs import CiOutputs
+
+            manager.register(CiOutputs(session), "madengine-ci")
         if manager.hasplugin("html"):
             manager.register(HtmlColumns(session, controller), "madengine-html")
         restore = _terminate_as_interrupt()
@@ -220,6 +228,13 @@ class Controller:
             pytest.ExitCode.NO_TESTS_COLLECTED,
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _wants_ci_outputs(session: MadSession) -> bool:
+    settings = session.settings
+    on_github = settings.github_summary and settings.environ.get("GITHUB_ACTIONS") == "true"
+    summary = settings.github_summary and settings.environ.get("GITHUB_STEP_SUMMARY")
+    return bool(on_github or summary or settings.openmetrics or settings.benchmark_json)
 
 
 def _is_child(pid: int) -> bool:

@@ -83,5 +83,10 @@ class Settings:
     require_pinned: bool = False
     build_summary: Path | None = None
     run_summary: Path | None = None
+    #: ``--mad-report``: directory of the results site.
+    report: Path | None = None
+    openmetrics: Path | None = None
+    benchmark_json: Path | None = None
+    github_summary: bool = True
     #: Environment of this process, read once, so that the engine stays a function of its inputs.
     environ: dict[str, str] = field(default_factory=dict, repr=False)

@@ -19,7 +19,9 @@ MAX_LINES: Final = 420
 
 GROUND: Final = {"secrets", "errors", "settings", "files", "resources"}
 CORE: Final = {"plan", "results", "context", "catalog"}
-SERVICES: Final = {"scheduling", "executors", "images", "data", "history", "reports"}
+SERVICES: Final = {"scheduling", "executors", "images", "data", "history", "reports", "deploy"}
+#: Front ends that are rooms; every other module of the top level is one as well.
+FRONT: Final = {"cli", "linting"}
 #: Rooms of one floor that one may import.
 NEIGHBOURS: Final = {"plan": {"catalog", "context"}}
 
@@ -133,7 +135,7 @@ core_files = pytest.mark.parametrize(
 
 def test_every_directory_is_a_known_room() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert rooms <= GROUND | CORE | SERVICES
+    assert rooms <= GROUND | CORE | SERVICES | FRONT
 
 
 @pytest.mark.parametrize(
