@@ -33,12 +33,12 @@ def check_models(root: Path, models: Iterable[Model]) -> tuple[Warned, ...]:
     :param root: the MAD root; it is only read.
     """
     chosen = list(models)
-    files = _Files(root)
+    files = RootFiles(root)
     found = [warning for model in chosen for warning in _check_model(model, files)]
     return (*dict.fromkeys(found), *_shared_results(chosen), *_odd_tags(chosen), *_odd_names(chosen))
 
 
-class _Files:
+class RootFiles:
     """Directory listings and Dockerfile heads of a MAD root, each read at most once."""
 
     def __init__(self, root: Path) -> None:
@@ -107,7 +107,7 @@ class _Files:
         return self._listings[directory]
 
 
-def _check_model(model: Model, files: _Files) -> Iterator[Warned]:
+def _check_model(model: Model, files: RootFiles) -> Iterator[Warned]:
     if model.dockerfile and not model.prebuilt_image:
         candidates = files.candidates(model.dockerfile)
         if not candidates:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,21 +40,42 @@ def find_sources(root: Path, *, only_root: bool = False) -> tuple[Source, ...]:
     :param only_root: do not look into ``scripts/``.
     :raises CatalogError: a required file or directory is missing, or a directory has both kinds of file.
     """
-    if not _is_file(root / STATIC_FILE):
-        raise CatalogError("models.json file not found.", hint=f"expected {root.absolute() / STATIC_FILE}")
-    found = [Source(STATIC_FILE)]
-    if only_root:
-        return tuple(found)
-    for name in _directories(root / "scripts"):
+    found = []
+    for item in survey(root, only_root=only_root):
+        if isinstance(item, CatalogError):
+            raise item
+        found.append(item)
+    return tuple(found)
+
+
+def survey(root: Path, *, only_root: bool = False) -> Iterator[Source | CatalogError]:
+    """The files that define models, and each error where it arises; what follows an error is looked at too.
+
+    A directory with both kinds of file gives an error and then both of them.
+    """
+    try:
+        if not _is_file(root / STATIC_FILE):
+            hint = f"expected {root.absolute() / STATIC_FILE}"
+            raise CatalogError("models.json file not found.", hint=hint)
+        yield Source(STATIC_FILE)
+        names = [] if only_root else _directories(root / "scripts")
+    except CatalogError as error:
+        yield error
+        return
+    for name in names:
         directory = root / "scripts" / name
-        static, dynamic = _is_file(directory / STATIC_FILE), _is_file(directory / DYNAMIC_FILE)
+        try:
+            static, dynamic = _is_file(directory / STATIC_FILE), _is_file(directory / DYNAMIC_FILE)
+        except CatalogError as error:
+            yield error
+            continue
         if static and dynamic:
             message = f"Both models.json and get_models_json.py found in {directory.absolute()}."
-            raise CatalogError(message, hint="remove one of the two files")
-        if static or dynamic:
-            file = DYNAMIC_FILE if dynamic else STATIC_FILE
-            found.append(Source(f"scripts/{name}/{file}", name, dynamic))
-    return tuple(found)
+            yield CatalogError(message, hint="remove one of the two files")
+        if static:
+            yield Source(f"scripts/{name}/{STATIC_FILE}", name)
+        if dynamic:
+            yield Source(f"scripts/{name}/{DYNAMIC_FILE}", name, True)
 
 
 def read_static(root: Path, source: Source, *, image_given: bool = False) -> Parsed:

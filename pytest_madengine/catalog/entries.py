@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from pytest_madengine.catalog.fields import GPU_FIELDS, KNOWN_FIELDS, plainly_valid
 from pytest_madengine.catalog.model import Model, Warned
-from pytest_madengine.catalog.problems import Problem, catalog_error, entry_place
-from pytest_madengine.errors import CatalogError
+from pytest_madengine.catalog.problems import JsonError, Problem, catalog_error, entry_place
 
 if TYPE_CHECKING:
     from pytest_madengine.catalog.schema import Entry
@@ -82,7 +81,7 @@ class Parsed:
 def parse_json(data: bytes, source: str) -> object:
     """The JSON value of a file (UTF-8, a byte order mark is tolerated).
 
-    :raises CatalogError: naming file, line and column.
+    :raises JsonError: naming file, line and column.
     """
     try:
         value = json.loads(data.decode("utf-8-sig"))
@@ -91,16 +90,19 @@ def parse_json(data: bytes, source: str) -> object:
         return value
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise CatalogError(f"{source}: invalid JSON at {place}: {error.msg}") from None
+        text = f"{source}: invalid JSON at {place}: {error.msg}"
+        raise JsonError(text, error.msg, error.lineno, error.colno) from None
     except UnicodeEncodeError as error:
-        raise CatalogError(f"{source}: invalid JSON: lone surrogate {error.object[error.start]!r}") from None
+        reason = f"lone surrogate {error.object[error.start]!r}"
+        raise JsonError(f"{source}: invalid JSON: {reason}", reason) from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
-        raise CatalogError(f"{source}: not UTF-8 text at line {line}, column {column}") from None
+        text = f"{source}: not UTF-8 text at line {line}, column {column}"
+        raise JsonError(text, "not UTF-8 text", line, column) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; extreme nesting
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise CatalogError(f"{source}: invalid JSON: {reason}") from None
+        raise JsonError(f"{source}: invalid JSON: {reason}", reason) from None
 
 
 def build_models(entries: object, origin: Origin, *, positions: Sequence[int] | None = None) -> Parsed:
@@ -131,6 +133,31 @@ def _checked(entries: object, source: str) -> list[Entry]:
     from pytest_madengine.catalog.schema import validate
 
     return validate(entries, source)
+
+
+def examine(entries: object, origin: Origin) -> tuple[list[Model], list[Problem]]:
+    """Everything that is wrong with the entries of one file, and models of what is right about them.
+
+    Nothing hides anything else: a field of a wrong type counts as absent, a model with a wrong field is made
+    all the same, with an empty text for what it cannot have.  For ``lint``; runs take :func:`build_models`.
+    """
+    if plainly_valid(entries):
+        problems = []
+    else:
+        from pytest_madengine.catalog.schema import type_problems
+
+        problems = type_problems(entries)
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        return [], problems
+    wrong = {(problem.position, problem.field) for problem in problems}
+    builder = _Builder(origin, lenient=True)
+    for index, raw in enumerate(entries):
+        if not isinstance(raw, Mapping):
+            continue
+        entry = {name: value for name, value in raw.items() if (index, name) not in wrong}
+        builder.add(index, cast("Entry", entry), raw)
+    kept = [problem for problem in builder.problems if (problem.position, problem.field) not in wrong]
+    return builder.models, [*problems, *kept]
 
 
 def model_from_manifest(entry: Mapping[str, Any], source: str) -> Model:
@@ -173,6 +200,8 @@ class _Builder:
     """Collects the models, problems and unknown fields of one file."""
 
     origin: Origin
+    #: Models with problems are made as well.
+    lenient: bool = False
     models: list[Model] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     #: Values of the fields an entry does not have.
@@ -208,7 +237,7 @@ class _Builder:
             self._rare(index, entry, values)
         if not origin.provisional:
             self._require(index, entry, values)
-        if len(self.problems) == before:
+        if len(self.problems) == before or self.lenient:
             values["raw"] = self._raw(raw, values)
             self.models.append(_model(values))
 
@@ -218,19 +247,20 @@ class _Builder:
         paths = {key: values[key] for key in ("dockerfile", "scripts") if key in raw}
         return {**raw, "name": values["name"], **paths}
 
-    def _problem(self, index: int, name: str, text: str) -> None:
-        self.problems.append(Problem(index, f"field {name!r}: {text}"))
+    def _problem(self, index: int, name: str, text: str, kind: str) -> None:
+        self.problems.append(Problem(index, f"field {name!r}: {text}", name, kind))
 
     def _name(self, index: int, entry: Entry) -> str:
         name = entry.get("name", "")
         if not name:
-            self._problem(index, "name", "is missing or empty")
+            self._problem(index, "name", "is missing or empty", "missing")
             return ""
         if _FORBIDDEN.search(name):
-            self._problem(index, "name", r"must not contain '\', '/', ':' or control characters")
+            text = r"must not contain '\', '/', ':' or control characters"
+            self._problem(index, "name", text, "reserved")
         first = self._seen.setdefault(name, index)
         if first != index:
-            self._problem(index, "name", f"duplicate, entry {first + 1} has the same name")
+            self._problem(index, "name", f"duplicate, entry {first + 1} has the same name", "duplicate")
         return f"{self.origin.scope}/{name}" if self.origin.scope else name
 
     def _path(self, index: int, name: str, value: str, scope: str) -> str:
@@ -241,11 +271,13 @@ class _Builder:
         if path is None:
             path = self._paths[value, scope] = rewrite(value, scope)
         if "\0" in path:
-            self._problem(index, name, "contains a NUL character")
+            self._problem(index, name, "contains a NUL character", "path")
+            path = ""
         elif path[0] in "./" and (path == ".." or path.startswith(("../", "/"))):
             if self.origin.provisional:
                 return value
-            self._problem(index, name, f"the path {value!r} leaves the MAD root")
+            self._problem(index, name, f"the path {value!r} leaves the MAD root", "path")
+            path = ""
         return path
 
     def _gpus(self, index: int, entry: Entry) -> int:
@@ -254,9 +286,8 @@ class _Builder:
             if name in entry:
                 text = str(entry[name]).strip()
                 if not _COUNT.fullmatch(text):
-                    self._problem(
-                        index, name, f"should be -1 (all GPUs), 0 (none) or a count, not {text[:40]!r}"
-                    )
+                    reason = f"should be -1 (all GPUs), 0 (none) or a count, not {text[:40]!r}"
+                    self._problem(index, name, reason, "gpus")
                 elif count is None:
                     count = int(text)
         return 1 if count is None else count
@@ -273,7 +304,7 @@ class _Builder:
                 self._tag_sets[texts] = tags
             else:
                 reason = r"must not contain '\', '/', ':' or control characters"
-                self._problem(index, "tags", f"tag {bad!r} {reason}")
+                self._problem(index, "tags", f"tag {bad!r} {reason}", "reserved")
         return tags
 
     def _rare(self, index: int, entry: Entry, values: dict[str, Any]) -> None:
@@ -286,17 +317,18 @@ class _Builder:
         variables = entry.get("env_vars", {})
         for name in variables:
             if not name or "=" in name or "\0" in name:
-                self._problem(index, "env_vars", f"{name!r} is no name of an environment variable")
+                text = f"{name!r} is no name of an environment variable"
+                self._problem(index, "env_vars", text, "variable")
         values["env_vars"] = {name: text_of(value) for name, value in variables.items()}
 
     def _require(self, index: int, entry: Entry, values: Mapping[str, Any]) -> None:
-        if not values["scripts"]:
-            self._problem(index, "scripts", "is missing or empty")
-        if not values["dockerfile"] and not self.origin.image_given:
+        if not values["scripts"] and not entry.get("scripts"):
+            self._problem(index, "scripts", "is missing or empty", "missing")
+        if not values["dockerfile"] and not entry.get("dockerfile") and not self.origin.image_given:
             image = str(entry.get("env_vars", {}).get("DOCKER_IMAGE_NAME", ""))
             if not image or (image.startswith("<") and image.endswith(">")):
                 reason = "is missing or empty, and env_vars.DOCKER_IMAGE_NAME names no image"
-                self._problem(index, "dockerfile", reason)
+                self._problem(index, "dockerfile", reason, "missing")
 
     def _note_unknown(self, index: int, entry: Entry) -> None:
         for name in entry.keys() - KNOWN_FIELDS:
@@ -307,7 +339,7 @@ class _Builder:
         """One warning per unknown field of the file, not one per entry."""
         found = []
         for name, (place, count) in sorted(self._unknown.items()):
-            like = _similar_field(name)
+            like = similar_field(name)
             # A subclass of CustomModel may declare fields for its own use.
             if self.origin.dynamic and not like:
                 continue
@@ -317,7 +349,7 @@ class _Builder:
         return tuple(found)
 
 
-def _similar_field(name: str) -> str:
+def similar_field(name: str) -> str:
     """The known field a user may have meant: ``env`` is ``env_vars``."""
     lower = name.lower()
     candidates = sorted(KNOWN_FIELDS)

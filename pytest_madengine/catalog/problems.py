@@ -17,6 +17,22 @@ class Problem(NamedTuple):
     #: Position in the file, from 0; ``None`` for the file as a whole.
     position: int | None
     text: str
+    #: The field it is about; empty: the entry.
+    field: str = ""
+    #: The kind of mistake: ``type``, ``missing``, ``reserved``, ``duplicate``, ``path``, ``gpus`` or
+    #: ``variable``.
+    kind: str = "type"
+
+
+class JsonError(CatalogError):
+    """A file that is no JSON, with the place of the mistake."""
+
+    def __init__(self, message: str, reason: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        #: What is wrong, without file and place.
+        self.reason = reason
+        #: From 1, in characters; 0 when it is the file as a whole.
+        self.line, self.column = line, column
 
 
 def catalog_error(source: str, problems: Iterable[Problem], entries: object) -> CatalogError:

@@ -85,6 +85,15 @@ def validate(entries: object, source: str) -> list[Entry]:
     raise catalog_error(source, problems, entries)
 
 
+def type_problems(entries: object) -> list[Problem]:
+    """Every wrong type in the entries of one file, one problem per field; none: all are right."""
+    try:
+        _ADAPTER.validate_python(entries, strict=True)
+    except ValidationError as error:
+        return _problems(error)
+    return []
+
+
 def _problems(error: ValidationError) -> list[Problem]:
     """One problem per field: the branches of a union are several errors for pydantic."""
     details = error.errors(include_url=False, include_context=False)
@@ -99,7 +108,8 @@ def _problems(error: ValidationError) -> list[Problem]:
         elif len(place) == 1:
             found.append(Problem(int(place[0]), f"should be an object, not {_describe(value)}"))
         else:
-            found.append(Problem(int(place[0]), _field_text(str(place[1]), loc[2:], value)))
+            name = str(place[1])
+            found.append(Problem(int(place[0]), _field_text(name, loc[2:], value), name))
     return found
 
 

@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from pytest_madengine.errors import DockerfileError
 
@@ -27,6 +27,25 @@ _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _HINT: Final = "write it as: # CONTEXT {'gpu_vendor': 'AMD', 'guest_os': 'UBUNTU'}"
 
 
+class ContextLineError(DockerfileError):
+    """A CONTEXT line that is wrong, with its place."""
+
+    def __init__(self, message: str, reason: str, line: int, column: int = 0, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        #: What is wrong, without file and place.
+        self.reason = reason
+        #: From 1; column 0: the line as a whole.
+        self.line, self.column = line, column
+
+
+class Unread(NamedTuple):
+    """A line that looks like a CONTEXT line and is none."""
+
+    #: From 1.
+    line: int
+    reason: str
+
+
 @dataclass(frozen=True)
 class ContextLine:
     """What a Dockerfile says about where it is meant for."""
@@ -34,31 +53,36 @@ class ContextLine:
     #: Empty when the file has no CONTEXT line.
     values: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    #: Number of the line, from 1; 0 without one.
+    line: int = 0
+    #: Lines that somebody may have meant.
+    unread: tuple[Unread, ...] = ()
 
 
 def read_context_line(text: str, file: str) -> ContextLine:
     """Finds and reads the CONTEXT line of a Dockerfile.
 
     :param file: how messages name the file.
-    :raises DockerfileError: the line is there but is no object literal, is too long or nested too deeply,
+    :raises ContextLineError: the line is there but is no object literal, is too long or nested too deeply,
         or there are two of them; the message names file, line and column.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     found = [number for number, line in enumerate(lines[:FIRST_LINES]) if MARK in line]
     if len(found) > 1:
-        raise DockerfileError(
-            f"{file}: line {found[1] + 1}: a second CONTEXT line; the first is on line {found[0] + 1}",
-            hint="keep one of them",
-        )
-    unread = _unread_lines(lines, file)
+        reason = f"a second CONTEXT line; the first is on line {found[0] + 1}"
+        message = f"{file}: line {found[1] + 1}: {reason}"
+        raise ContextLineError(message, reason, found[1] + 1, hint="keep one of them")
+    unread = _unread_lines(lines)
+    texts = tuple(f"{file}: the CONTEXT line on line {line} is not read: {why}" for line, why in unread)
     if not found:
-        return ContextLine(warnings=unread or (f"{file} has no CONTEXT line",))
+        return ContextLine(warnings=texts or (f"{file} has no CONTEXT line",), unread=unread)
     line = lines[found[0]]
     start = line.index(MARK) + len(MARK)
-    return ContextLine(_Literal(file, found[0] + 1, line, start).read(), unread)
+    number = found[0] + 1
+    return ContextLine(_Literal(file, number, line, start).read(), texts, number, unread)
 
 
-def _unread_lines(lines: list[str], file: str) -> tuple[str, ...]:
+def _unread_lines(lines: list[str]) -> tuple[Unread, ...]:
     unread = []
     for number, line in enumerate(lines, start=1):
         if not _LOOKS_LIKE.match(line):
@@ -69,7 +93,7 @@ def _unread_lines(lines: list[str], file: str) -> tuple[str, ...]:
             why = f"it must contain {MARK!r}, with one blank each"
         else:
             continue
-        unread.append(f"{file}: the CONTEXT line on line {number} is not read: {why}")
+        unread.append(Unread(number, why))
     return tuple(unread)
 
 
@@ -138,12 +162,12 @@ class _Literal:
             return {self._key(key): self._plain(part, depth + 1) for key, part in value.items()}
         raise self._error(0, f"a value of type {type(value).__name__} is not allowed")
 
-    def _error(self, position: int, what: str) -> DockerfileError:
+    def _error(self, position: int, what: str) -> ContextLineError:
         offset = len(self.line[self.start :]) - len(self.line[self.start :].lstrip())
         column = self.start + offset + position + 1
-        return DockerfileError(
-            f"{self.file}: line {self.number}, column {column}: the CONTEXT line is wrong: {what}", hint=_HINT
-        )
+        reason = f"the CONTEXT line is wrong: {what}"
+        message = f"{self.file}: line {self.number}, column {column}: {reason}"
+        return ContextLineError(message, reason, self.number, column, hint=_HINT)
 
 
 def _no_constant(name: str) -> NoReturn:
