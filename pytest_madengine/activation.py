@@ -20,6 +20,7 @@ from pytest_madengine import options, parallel
 from pytest_madengine.catalog.model import Selected, Warned
 from pytest_madengine.errors import ConfigError, MadError
 from pytest_madengine.items import Markers, markers_key, names_model_file, session_key
+from pytest_madengine.roots import choose_root, existing_root, root_of_file
 from pytest_madengine.session import MadSession
 from pytest_madengine.settings import Settings
 
@@ -198,40 +199,17 @@ def find_root(config: pytest.Config, environ: Mapping[str, str]) -> Path:
     # A manifest has the entries itself; only the scripts must be there.
     by_manifest = bool(options.raw_value(config, "manifest", environ)[0])
     here = config.invocation_params.dir
-    if raw is not None:
-        base = config.rootpath if source == "ini" else here
-        return _existing_root((base / Path(str(raw)).expanduser()).resolve(), by_manifest)
-    for argument in config.args:
-        if names_model_file(argument):
-            path = (here / argument.partition("::")[0]).resolve()
-            return _existing_root(root_of_file(path))
-    if environ.get("MODEL_DIR"):
-        return _existing_root((here / environ["MODEL_DIR"]).resolve(), by_manifest)
-    for candidate in (here, config.rootpath):
-        if (candidate / "models.json").is_file():
-            return candidate.resolve()
-    if by_manifest:
-        return here.resolve()
-    raise ConfigError(
-        f"models.json file not found. Looked in {here}"
-        + (f" and {config.rootpath}" if config.rootpath != here else ""),
-        hint="run pytest in a MAD repository or give --mad-root DIR",
+    if raw is None:
+        for argument in config.args:
+            if names_model_file(argument):
+                return existing_root(root_of_file((here / argument.partition("::")[0]).resolve()))
+    return choose_root(
+        None if raw is None else Path(str(raw)),
+        environ,
+        here=config.rootpath if source == "ini" else here,
+        candidates=(here, config.rootpath),
+        by_manifest=by_manifest,
     )
-
-
-def root_of_file(path: Path) -> Path:
-    """The MAD root that a models.json or get_models_json.py belongs to."""
-    if path.parent.parent.name == "scripts" and (path.parent.parent.parent / "models.json").is_file():
-        return path.parent.parent.parent
-    return path.parent
-
-
-def _existing_root(root: Path, by_manifest: bool = False) -> Path:
-    if not root.is_dir():
-        raise ConfigError(f"MAD root {root} is not a directory")
-    if not by_manifest and not (root / "models.json").is_file():
-        raise ConfigError(f"models.json file not found. Looked in {root}")
-    return root
 
 
 def select(

@@ -51,18 +51,21 @@ def parse_age(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def find(client: DockerClient, *, older: float = 0, images: bool = False) -> tuple[Leftover, ...]:
+def find(
+    client: DockerClient, *, older: float = 0, images: bool = False, kept: bool = True
+) -> tuple[Leftover, ...]:
     """Everything of sessions that are over, oldest first.
 
     :param older: only what is at least this old, in seconds.
     :param images: also images; they serve as a build cache, so they are asked for.
+    :param kept: also containers that were left running on purpose (``--mad-keep-alive``).
     :raises EngineError: the engine does not answer.
     """
     import docker.errors
     from requests.exceptions import RequestException
 
     try:
-        found = [*_containers(client), *_networks(client), *(_images(client) if images else ())]
+        found = [*_containers(client, kept), *_networks(client), *(_images(client) if images else ())]
     except (docker.errors.DockerException, RequestException) as error:
         raise EngineError(f"cannot list what is in the engine: {error}") from error
     return tuple(sorted((one for one in found if one.age >= older), key=lambda one: -one.age))
@@ -86,10 +89,10 @@ def remove(client: DockerClient, leftover: Leftover) -> str:
     return ""
 
 
-def _containers(client: DockerClient) -> Iterator[Leftover]:
+def _containers(client: DockerClient, kept: bool) -> Iterator[Leftover]:
     for entry in client.api.containers(all=True, filters={"label": [OWNER_PID]}, size=False):
         labels = entry.get("Labels") or {}
-        if _owner_lives(labels) and KEPT not in labels:
+        if (KEPT in labels and not kept) or (_owner_lives(labels) and KEPT not in labels):
             continue
         name = (entry.get("Names") or [entry["Id"]])[0].lstrip("/")
         why = "kept on purpose" if KEPT in labels else "owner gone"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pytest_madengine.session import MadSession
 
 _STYLE = {Outcome.SUCCESS: "green", Outcome.FAILURE: "red", Outcome.SKIPPED: "yellow"}
+#: The plugin of ``cli.recorder``: a command line shows tables of its own.
+COMMAND_LINE = "madengine-cli"
 #: Rows of the table above which successful models are only counted.
 MANY = 200
 #: Distinct warnings shown at the end.
@@ -86,7 +88,7 @@ class TerminalView:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """A table of all models, then where the results are and what could not be written."""
         records = [record for records in self.controller.records.values() for record in records]
-        if records:
+        if records and not self.config.pluginmanager.hasplugin(COMMAND_LINE):
             terminalreporter.write_sep("=", "MAD models")
             self._table(terminalreporter, records)
             self._places(terminalreporter, records)

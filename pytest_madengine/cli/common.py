@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
 
 
 def reports_errors(function: Callable[P, int | None]) -> Callable[P, None]:
-    """A command whose errors are one line on stderr, with the hint below, and whose result is its exit status.
+    """A command whose errors are one line and a hint on stderr, and whose result is its exit status.
 
     ``ConfigError`` ends with 4, every other ``MadError`` and an interrupt with 1.
     """

@@ -1,0 +1,97 @@
+"""``discover`` and ``export-config``: what a repository has, without pytest and without an engine."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pytest_madengine.cli.common import say, warn
+from pytest_madengine.errors import ConfigError
+
+
+def discover(values: dict[str, Any], words: list[str]) -> int:
+    """List the models of the repository.
+
+    Without --tags: their number and their names.  With --tags: the selected entries as JSON, parameters
+    already inside args.
+
+    Examples:
+
+      madengine discover
+
+      madengine discover --tags dummy3/dummy_3:batch_size=512:in=32
+    """
+    from pytest_madengine.roots import choose_root
+
+    root = choose_root(_path(values.get("root")), os.environ)
+    no_dynamic = bool(values.get("no_dynamic"))
+    if values.get("tags"):
+        return _selected(root, values["tags"], no_dynamic)
+    from pytest_madengine.catalog.service import list_models
+
+    catalog = list_models(root, no_dynamic=no_dynamic, environ=os.environ)
+    for warning in catalog.warnings:
+        warn(warning.message)
+    say(f"Number of models in total: {len(catalog.models)}")
+    for model in catalog.models:
+        more = f"  {model.source}  [{', '.join(model.tags)}]" if values.get("verbose") else ""
+        say(f"{model.name}{more}")
+    return 0
+
+
+def _selected(root: Path, tags: list[str], no_dynamic: bool) -> int:
+    from pytest_madengine.catalog.ids import selected_entry
+    from pytest_madengine.catalog.service import select_models
+
+    chosen = select_models(root, tags, no_dynamic=no_dynamic, environ=os.environ)
+    for warning in chosen.warnings:
+        warn(warning.message)
+    entries = [{**selected_entry(item), "name": item.model.name} for item in chosen.items]
+    say(json.dumps(entries, indent=4))
+    return 0
+
+
+def export_config(values: dict[str, Any], words: list[str]) -> int:
+    """Write the selected models and their context as JSON, for other tools.
+
+    Secrets are replaced by where they come from: {"from_env": NAME} or {"from_credential": KEY.FIELD}.
+
+    Examples:
+
+      madengine-cli export-config --tags dummy --output execution_config.json
+    """
+    from pytest_madengine.exporting import export
+    from pytest_madengine.files import write_atomic
+    from pytest_madengine.roots import choose_root
+    from pytest_madengine.settings import Settings
+
+    if not values.get("tags"):
+        raise ConfigError("no models are selected", hint="give --tags NAME or TAG, or --tags all")
+    settings = Settings(
+        root=choose_root(_path(values.get("root")), os.environ),
+        results_dir=Path("mad-results").absolute(),
+        output=Path("perf.csv").absolute(),
+        tags=tuple(values["tags"]),
+        context=values.get("context") or "",
+        context_file=_path(values.get("context_file")),
+        credentials=_path(values.get("credentials")),
+        tools_config=_path(values.get("tools_config")),
+        no_dynamic=bool(values.get("no_dynamic")),
+        environ=dict(os.environ),
+    )
+    path = _path(values.get("output")) or Path("execution_config.json")
+    content, warnings = export(settings)
+    for text in warnings:
+        warn(text)
+    try:
+        write_atomic(path, json.dumps(content, indent=2) + "\n")
+    except OSError as error:
+        raise ConfigError(f"--output {path}: {error.strerror or error}") from None
+    say(f"{len(content['models'])} models written to {path}")
+    return 0
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser().absolute() if text else None
