@@ -1,0 +1,245 @@
+"""Results as an e-mail: what is said, in which order, and how much of it (contract 17)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_madengine.reports.mailcharts import Chart, charts
+from pytest_madengine.reports.mailtable import Row, Table, failing_first, results
+from pytest_madengine.reports.reasons import Reasons
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+#: Gmail shows the first 102 KB of a message and hides the rest behind a link, the end of the table included.
+CLIP: Final = 96_000
+#: Columns of a table in a message, where they differ from row to row; the page has all.
+MAIL_COLUMNS: Final = (
+    *("model", "performance", "relative_change", "status"),
+    *("n_gpus", "training_precision", "gpu_architecture", "test_duration"),
+)
+#: Their headings there; the metric stands below its value.
+SHORT: Final = {
+    "relative_change": "relative %",
+    "n_gpus": "GPUs",
+    "training_precision": "precision",
+    "gpu_architecture": "GPU",
+    "test_duration": "seconds",
+}
+#: What is the same in all rows of a table is said once in a message, of these columns.
+SAID_ONCE: Final = (
+    *("gpu_architecture", "n_gpus", "training_precision", "machine_name", "launcher"),
+    *("pipeline", "build_number", "docker_image"),
+)
+_TEMPLATES: Final = Path(__file__).resolve().parents[1] / "resources" / "mail"
+#: Columns of numbers are aligned to the right.
+_NUMBERS: Final = frozenset({"performance", "relative_change", "n_gpus", "test_duration", "build_duration"})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is shown.  ``None``: everything."""
+
+    rows: int | None = None
+    failures: int = 500
+    bars: int = 200
+    tables: int | None = None
+    #: Characters of a cell or a reason.
+    cell: int | None = None
+    #: Only the columns that a reader of mail looks at.
+    compact: bool = False
+
+
+#: What a message may have; the number of rows is what fits.
+MESSAGE: Final = Limits(failures=20, bars=24, tables=10, cell=160, compact=True)
+#: The same when even no row fits: long names, many files.
+SMALL: Final = Limits(rows=0, failures=8, bars=6, tables=3, cell=80, compact=True)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed model on top of the page."""
+
+    model: str
+    reason: str
+    hint: str = ""
+    #: Performance, build and host, as far as the row has them.
+    facts: str = ""
+    log_file: str = ""
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A table as it is shown."""
+
+    name: str
+    header: tuple[str, ...]
+    rows: tuple[Row, ...]
+    #: Rows that were left out.
+    left: int = 0
+    #: Columns that were left out, and what was said once instead.
+    columns_left: int = 0
+    shared: dict[str, str] = field(default_factory=dict)
+
+    def cells(self, row: Row) -> list[tuple[str, str]]:
+        """Column and text of each cell; further cells than columns have no column."""
+        named = [(name, row[name]) for name in self.header]
+        return named + [("", cell) for cell in row.cells[len(row.values) :]]
+
+
+@dataclass(frozen=True)
+class Mail:
+    """What is said about some CSV files.
+
+    :param when: UTC time, as text.
+    """
+
+    tables: tuple[Table, ...]
+    reasons: Reasons
+    when: str = ""
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """All results, each once, oldest first."""
+        return results(self.tables)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Results per status; those that occur, failures first."""
+        counted = Counter(row.status for row in self.rows)
+        order = ["FAILURE", "SUCCESS", "SKIPPED"]
+        order += sorted(status for status in counted if status not in order)
+        return {status: counted[status] for status in order if counted[status]}
+
+    @property
+    def subject(self) -> str:
+        """``MAD results: 1 FAILURE, 7 SUCCESS (perf)``, one line."""
+        said = ", ".join(f"{number} {status or 'without status'}" for status, number in self.counts.items())
+        names = ", ".join(table.name for table in self.tables[:3]) + (", ..." if len(self.tables) > 3 else "")
+        return " ".join(f"MAD results: {said or 'no results'} ({cut(names, 60)})".split())
+
+    def failures(self, limit: int) -> list[Failure]:
+        """The failed results, newest first."""
+        headers = {id(row): table.header for table in self.tables for row in table.rows}
+        failed = [row for row in reversed(self.rows) if row.failed][:limit]
+        return [self._failure(row, headers[id(row)]) for row in failed]
+
+    def _failure(self, row: Row, header: tuple[str, ...]) -> Failure:
+        known = self.reasons.of(header, row.values)
+        facts = f"{row['performance']} {row['metric']}".strip() if row["performance"] else ""
+        build = f"build {row['build_number']}" if row["build_number"] not in ("", "0") else ""
+        facts = ", ".join(filter(None, (facts, build, row["machine_name"])))
+        if known is None:
+            return Failure(row["model"], row["reason"], facts=facts)
+        return Failure(row["model"], known.text, known.hint, facts, known.log_file)
+
+    def html(self, limits: Limits) -> str:
+        """The page: everything that mail programs drop is absent (style sheets, scripts, images, SVG)."""
+        shown, left = charts(self.rows, limits.bars)
+        shorten = (lambda text: cut(text, limits.cell)) if limits.cell else str
+        return (
+            _environment()
+            .get_template("mail.html.j2")
+            .render(
+                title="MAD results",
+                when=self.when,
+                counts=self.counts,
+                total=len(self.rows),
+                widths=_widths(self.counts),
+                failures=self.failures(limits.failures),
+                failures_left=max(0, self.counts.get("FAILURE", 0) - limits.failures),
+                charts=shown,
+                bars_left=left,
+                tables=_shown_tables(self.tables, limits),
+                tables_left=0 if limits.tables is None else max(0, len(self.tables) - limits.tables),
+                numbers=_NUMBERS,
+                compact=limits.compact,
+                short=SHORT,
+                cut=shorten,
+            )
+        )
+
+    def page(self) -> str:
+        """The complete page."""
+        return self.html(Limits())
+
+    def message(self, clip: int = CLIP) -> str:
+        """The page for a message, with as many rows as stay below the limit of bytes."""
+        return _largest(lambda rows: self.html(replace(MESSAGE, rows=rows)), self._most_rows(), clip) or (
+            self.html(SMALL)
+        )
+
+    def _most_rows(self) -> int:
+        # No row has less than 60 bytes of markup.
+        return min(max((len(table.rows) for table in self.tables), default=0), CLIP // 60)
+
+    @property
+    def charts(self) -> list[Chart]:
+        """The charts of a message."""
+        return charts(self.rows, MESSAGE.bars)[0]
+
+
+def _largest(render: Callable[[int], str], most: int, clip: int) -> str:
+    """The page with the largest number of rows per table that fits; empty when not even none fit."""
+    best, low, high = "", 0, most
+    while low <= high:
+        middle = high if high == most and not best else (low + high) // 2
+        page = render(middle)
+        if len(page.encode("utf-8", "replace")) <= clip:
+            best, low = page, middle + 1
+        else:
+            high = middle - 1
+    return best
+
+
+def _shown_tables(tables: Sequence[Table], limits: Limits) -> list[ShownTable]:
+    return [_shown(table, limits) for table in tables[: limits.tables]]
+
+
+def _shown(table: Table, limits: Limits) -> ShownTable:
+    if not limits.compact:
+        return ShownTable(table.name, table.header, table.rows)
+    rows = tuple(failing_first(table.rows))[: limits.rows]
+    left = len(table.rows) - len(rows)
+    if not table.has_results:
+        header = tuple(table.filled()[: len(MAIL_COLUMNS)])
+        return ShownTable(table.name, header, _bare(rows), left, len(table.header) - len(header))
+    shared = {name: text for name, text in table.shared.items() if name in SAID_ONCE}
+    filled = set(table.filled()) - shared.keys()
+    header = tuple(name for name in MAIL_COLUMNS if name in filled or name in ("model", "status"))
+    said = {*header, *shared, *(["metric"] if "performance" in header else [])}
+    return ShownTable(table.name, header, _bare(rows), left, len(set(table.header) - said), shared)
+
+
+def _bare(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Rows without the cells that have no column."""
+    return tuple(replace(row, cells=row.cells[: len(row.values)]) for row in rows)
+
+
+def _widths(counts: dict[str, int]) -> dict[str, int]:
+    """Per cent of the bar of outcomes; each status is at least visible."""
+    total = sum(counts.values())
+    return {status: max(1, round(count / total * 100)) for status, count in counts.items()}
+
+
+def cut(text: str, length: int | None) -> str:
+    """At most ``length`` characters; what is cut is marked."""
+    return text if length is None or len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
