@@ -1,7 +1,7 @@
 """``python -m madengine.distributed_cli``: the commands of ``madengine-cli``.
 
-The name that scripts of madengine know for ``build``, ``run``, ``generate``, ``export-config`` (contract 19.2).
-The directory has no ``__init__.py``: beside an installed ``madengine`` it hides nothing.
+The name that scripts of madengine know for ``build``, ``run``, ``generate`` and ``export-config``; contract
+19.2.  The directory has no ``__init__.py``: beside an installed ``madengine`` it hides nothing.
 """
 
 from __future__ import annotations

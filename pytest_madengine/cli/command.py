@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pytest_madengine.cli.common import ExitCode, reports_errors
+from pytest_madengine.cli.common import ExitCode, reports_errors, say
 from pytest_madengine.cli.params import Param
 from pytest_madengine.errors import ConfigError
 
@@ -38,7 +38,14 @@ class MadCommand(TyperCommand):
 
 
 class MadGroup(TyperGroup):
-    """A wrong argument ends with 4 (contract section 19), where others end with 2."""
+    """A wrong argument ends with 4, and no command at all shows the help and ends with 0 (contract 19)."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses the words of the group."""
+        if not args and not self.invoke_without_command:
+            say(ctx.get_help())
+            ctx.exit(0)
+        return super().parse_args(ctx, args)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Parses the words of the group itself."""

@@ -36,6 +36,8 @@ class Param:
     panel: str = OUTPUT
     #: Value of the option without one, e.g. ``--resume``.
     const: str = ""
+    #: Pytest option that it is, when that has another name.
+    option: str = ""
 
     @property
     def dest(self) -> str:
@@ -118,6 +120,7 @@ ENV_DETAILS_TEXT: Final = Param(
     ("--generate-sys-env-details",),
     "VALUE",
     panel=RUNNING,
+    option="sys-env-details",
 )
 ON_COMPUTE: Final = Param(
     "build-on-compute",
@@ -217,14 +220,14 @@ def pytest_words(params: Iterable[Param], values: Mapping[str, object]) -> list[
     known = {option.name for option in OPTIONS}
     words: list[str] = []
     for param in params:
-        value = values.get(param.dest)
-        if param.name not in known or value is None or value is False or value == []:
+        name, value = param.option or param.name, values.get(param.dest)
+        if name not in known or value is None or value == []:
             continue
-        if param.kind == "pair":
-            words.append(f"--mad-{param.name}={'true' if value else 'false'}")
-        elif param.kind == "flag":
-            words.append(f"--mad-{param.name}")
+        if param.kind == "flag":
+            words += [f"--mad-{name}"] if value else []
+        elif param.kind == "pair":
+            words.append(f"--mad-{name}={'true' if value else 'false'}")
         else:
             several = value if isinstance(value, list) else [value]
-            words += [f"--mad-{param.name}={one}" for one in several]
+            words += [f"--mad-{name}={one}" for one in several]
     return words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,7 +29,7 @@ class Recorder:
     def __init__(self, *, needs_vendor: bool = False) -> None:
         self.records: list[RunRecord] = []
         self.session: MadSession | None = None
-        #: True when the session wrote its summaries.
+        #: True when the session came to its end, where it writes its summaries.
         self.finished = False
         self._needs_vendor = needs_vendor
 
@@ -57,10 +57,11 @@ class Recorder:
         """One item ended."""
         self.records.append(record)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_mad_finish(self, records: Sequence[RunRecord]) -> None:
-        """All sinks are done."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_mad_finish(self, records: Sequence[RunRecord]) -> Generator[None, object, object]:
+        """The end of the session, also when one of its sinks fails."""
         self.finished = True
+        return (yield)
 
 
 def _check_vendor(session: MadSession) -> None:

@@ -19,7 +19,7 @@ SHOWN: Final = 50
 METRICS: Final = 4
 _STYLES: Final = {"SUCCESS": "green", "FAILURE": "bold red", "SKIPPED": "yellow"}
 #: Phases in the order of a run.
-_PHASES: Final = ("build", "pull", "push", "data", "lease", "prepare", "run", "collect")
+_PHASES: Final = ("build", "pull", "push", "data", "lease", "prepare", "run", "collect", "results")
 #: Columns a table may have off a terminal: a log is read by scrolling, not by wrapping.
 _LOG_WIDTH: Final = 160
 
