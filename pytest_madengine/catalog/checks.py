@@ -72,6 +72,14 @@ class RootFiles:
         position = bisect_left(names, name)
         return position < len(names) and names[position] == name
 
+    def names(self, directory: str) -> list[str]:
+        """Sorted names of the regular files of a directory; none when it is no directory."""
+        return self._listing(directory)[0]
+
+    def has_directories(self, directory: str) -> bool:
+        """True when a directory has directories in it."""
+        return bool(self._listing(directory)[1])
+
     def is_directory(self, path: str) -> bool:
         directory, _, name = path.rpartition("/")
         return path in ("", ".") or name in self._listing(directory)[1]
@@ -150,8 +158,13 @@ def _odd_tags(models: Sequence[Model]) -> Iterator[Warned]:
             yield Warned(f"tag 'all' of {names} hides the selector 'all'", tagged[0].source)
         elif "," in tag:
             yield Warned(f"tag {tag!r} of {names} cannot be selected: it has a comma", tagged[0].source)
-        elif not _MARKER.fullmatch(tag):
+        elif not is_marker(tag):
             yield Warned(f"tag {tag!r} of {names} cannot be typed after pytest -m", tagged[0].source)
+
+
+def is_marker(tag: str) -> bool:
+    """True when ``pytest -m`` takes the tag as a name."""
+    return _MARKER.fullmatch(tag) is not None
 
 
 def _odd_names(models: Sequence[Model]) -> Iterator[Warned]:
