@@ -3,8 +3,9 @@
 A marker is an HTML comment on the line before a code block:
 
 ``<!-- run: repo=examples exit=0 layer=plugin -->``
-    how the commands of a ``console`` or ``bash`` block are run.  Blocks with a ``pytest`` command are run
-    with these defaults when they have no marker.  ``repo`` is ``examples`` (a copy of examples/mad) or
+    how the commands of a ``console`` or ``bash`` block are run.  Blocks with a ``pytest`` or ``madengine``
+    command are run with these defaults when they have no marker.  ``repo`` is ``examples`` (a copy of
+    examples/mad) or
     ``page`` (the files of the page); a page that has its own ``models.json`` defaults to ``page``.
     ``layer=e2e``: in real containers.
 ``<!-- file: NAME -->``
@@ -75,7 +76,7 @@ class Block:
         """True when a test must run this block."""
         if self.language not in ("console", "bash") or self.marker in ("skip", "file"):
             return False
-        return any(command.is_pytest for command in self.commands)
+        return any(command.is_ours for command in self.commands)
 
 
 @dataclass
@@ -88,6 +89,12 @@ class Command:
     @property
     def is_pytest(self) -> bool:
         return re.match(r"(\w+=\S+ )*pytest( |$)", self.text) is not None
+
+    @property
+    def is_ours(self) -> bool:
+        """True for pytest and for our command lines: their exit status is compared."""
+        names = r"madengine(-cli)?|python -m (pytest_madengine|madengine\.distributed_cli)"
+        return self.is_pytest or re.match(rf"(\w+=\S+ )*({names})( |$)", self.text) is not None
 
 
 def pages() -> list[Path]:

@@ -29,15 +29,16 @@ def new_table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return table
 
 
 def render(table: Table, terminal: bool) -> str:
-    """A table as text, in colour for a terminal.  Cells are data: square brackets are no markup."""
+    """A table as text, in colour for a terminal, below its title.  Square brackets are no markup."""
     from rich.console import Console
+    from rich.text import Text
 
     buffer = io.StringIO()
     console = Console(
@@ -47,6 +48,9 @@ def render(table: Table, terminal: bool) -> str:
         highlight=False,
         no_color=None if terminal else True,
     )
+    # Not as a part of the table: it would be wrapped to the width of the columns.
+    title, table.title = table.title, None
+    console.print(Text(str(title), style="bold"), soft_wrap=True)
     console.print(table)
     lines = (line.rstrip() for line in buffer.getvalue().splitlines())
     return "\n".join(lines) + "\n"

@@ -46,5 +46,5 @@ def test_commands_do_what_the_page_says(block: Block, tmp_path: Path, docker_cli
             check=False,
         )
         output = f"{done.stdout}\n{done.stderr}"
-        assert done.returncode == (int(block.attributes["exit"]) if command.is_pytest else 0), output
+        assert done.returncode == (int(block.attributes["exit"]) if command.is_ours else 0), output
         assert not missing_output(command.output, output), output
