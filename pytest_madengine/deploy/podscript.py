@@ -1,0 +1,52 @@
+"""The scripts a pod runs: those of the plan, and what surrounds them where no executor does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from pytest_madengine.deploy.shelltext import array, assign, template
+from pytest_madengine.deploy.target import TargetModel
+from pytest_madengine.plan.script import WORKSPACE, render
+
+SOURCE: Final = "/madengine/config"
+RESULTS: Final = "/madengine/results"
+SECRET_FILES: Final = "/madengine/secret-files"
+START: Final = "start.sh"
+
+
+def pod_scripts(model: TargetModel, job: str, hosts: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """The scripts of a job by name: ``start.sh`` and those of the control directory.
+
+    The same plan gives the same text, so that a file that is generated again shows only real changes.
+
+    :param hosts: host names of all pods in the order of their ranks.
+    :raises PlanError: a text cannot be written into a script.
+    """
+    plan = model.plan
+    watched = (plan.multiple_results,) if plan.multiple_results else ()
+    script = replace(plan.script, watched=watched, owner=(0, 0), keep_alive=False)
+    nonce = hashlib.sha256("\0".join((job, model.image, script.run_line)).encode("utf-8", "replace"))
+    files = dict(render(script, nonce=nonce.hexdigest()[:24]))
+    slots = [f"{host} slots={model.processes_per_node}" for host in hosts]
+    limits = plan.timeouts
+    header = [
+        "# Made by pytest-madengine for one job.",
+        assign("_pod_job", job),
+        assign("_pod_log_name", plan.log_name),
+        assign("_pod_source", SOURCE),
+        assign("_pod_workspace", WORKSPACE),
+        assign("_pod_results", RESULTS),
+        assign("_pod_secret_files", SECRET_FILES),
+        assign("_pod_model_dir", script.model_dir),
+        assign("_pod_multiple_results", plan.multiple_results),
+        array("_pod_patterns", plan.workspace.collect),
+        array("_pod_hostfile", slots),
+        *(
+            assign(f"_pod_limit_{name}", int(getattr(limits, name) or 0))
+            for name in ("prepare", "run", "collect")
+        ),
+    ]
+    return {START: "\n".join(header) + "\n" + template("pod.sh"), **files}

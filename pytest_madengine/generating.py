@@ -1,0 +1,177 @@
+"""``generate k8s | ansible | slurm``: files that run the models of a manifest elsewhere (contract 19.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_madengine.errors import ConfigError
+from pytest_madengine.files import write_atomic
+
+if TYPE_CHECKING:
+    from pytest_madengine.deploy.target import TargetModel
+    from pytest_madengine.settings import Settings
+    from pytest_madengine.targeting import Targets
+
+K8S_CONFIG: Final = "k8s-madengine-configmap.yaml"
+K8S_JOBS: Final = "k8s-madengine-job.yaml"
+K8S_SECRETS: Final = "k8s-madengine-secrets.sh"
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was written, and what a person has to know and do."""
+
+    files: tuple[Path, ...]
+    warnings: tuple[str, ...] = ()
+    #: Lines to print: what comes next.
+    next_steps: tuple[str, ...] = field(default=())
+
+
+def generate_k8s(
+    manifest: Path,
+    directory: Path,
+    *,
+    namespace: str = "madengine",
+    environment: str = "default",
+    root: Path | None = None,
+    context: str = "",
+    context_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Generated:
+    """Writes Kubernetes objects for every model of a manifest, and a script that makes their Secrets.
+
+    :param directory: where the files go.
+    :param root: MAD root; default: ``MODEL_DIR``, else the working directory or that of the manifest.
+    :param context: additional context of the target, with its file.
+    :param environ: variables of this host; default: those of this process.
+    :raises ConfigError: manifest, context or block is wrong; nothing is written then.
+    :raises MadError: a model cannot be planned.
+    """
+    from pytest_madengine.deploy.k8s import object_kinds, render_k8s
+    from pytest_madengine.deploy.secretscript import secret_script
+    from pytest_madengine.deploy.yamltext import dump_documents
+    from pytest_madengine.targeting import require_pinned
+
+    targets = _targets(manifest, "kubernetes", root, context, context_file, environ)
+    require_pinned(targets)
+    models = _with_files(targets)
+    rendered = render_k8s(
+        models,
+        namespace=namespace,
+        environment=environment,
+        manifest=targets.references.replace(targets.manifest.raw),
+        data=_data_file(targets),
+    )
+    script = secret_script(rendered.secrets, namespace)
+    header = "Made by madengine-cli generate k8s; apply it with: kubectl apply -f"
+    files = {
+        K8S_CONFIG: dump_documents(rendered.config, f"{header} {K8S_CONFIG}"),
+        K8S_JOBS: dump_documents(rendered.jobs, f"{header} {K8S_JOBS}"),
+    }
+    if script is not None:
+        files[K8S_SECRETS] = script.text
+    paths = _write(directory, files, executable={K8S_SECRETS})
+    steps = [
+        f"{K8S_CONFIG}: {', '.join(object_kinds(rendered.config))}",
+        f"{K8S_JOBS}: {', '.join(object_kinds(rendered.jobs))}",
+        f"1. kubectl apply -f {directory / K8S_CONFIG}",
+    ]
+    if script is not None:
+        steps.append(f"2. bash {directory / K8S_SECRETS}")
+        steps += _variables_of("its environment must have", script.variables)
+        steps += _variables_of("paths of files", script.files)
+        steps += _variables_of("for a registry that asks for a login", script.registry)
+    steps.append(f"{2 if script is None else 3}. kubectl apply -f {directory / K8S_JOBS}")
+    return Generated(paths, (*targets.warnings, *rendered.warnings), tuple(steps))
+
+
+def _variables_of(what: str, names: tuple[str, ...]) -> list[str]:
+    return [f"   {what}: {', '.join(names)}"] if names else []
+
+
+def _targets(
+    manifest: Path,
+    kind: str,
+    root: Path | None,
+    context: str,
+    context_file: Path | None,
+    environ: Mapping[str, str] | None,
+) -> Targets:
+    from pytest_madengine.targeting import read_targets, target_settings
+
+    settings: Settings = target_settings(
+        manifest, root=root, context=context, context_file=context_file, environ=environ
+    )
+    return read_targets(settings, kind)
+
+
+def _with_files(targets: Targets) -> list[TargetModel]:
+    """The models with the files they need, once it is known that their scripts hold no secret."""
+    from pytest_madengine.deployfiles import files_of
+    from pytest_madengine.images.registry import login_server
+    from pytest_madengine.targeting import unrevealed
+
+    models = []
+    for model in targets.models:
+        unrevealed(targets, _texts(model))
+        server = login_server(model.image) if _has_server(model.image) else ""
+        models.append(replace(model, files=files_of(model.plan), registry=server))
+    return models
+
+
+def _has_server(reference: str) -> bool:
+    """Docker takes a first component without dot, port or ``localhost`` for a path in Docker Hub."""
+    host, slash, _ = reference.partition("/")
+    return bool(slash) and (host == "localhost" or "." in host or ":" in host)
+
+
+def _texts(model: TargetModel) -> Iterator[tuple[str, str]]:
+    """What of a plan stands in scripts, and what of it in objects."""
+    script, where = model.plan.script, f"model {model.title}"
+    yield f"{where}: args or run line", script.run_line
+    for step in (*script.pre_steps, *script.post_steps):
+        yield f"{where}: {step.name}", step.args
+    for data in script.data_steps:
+        yield f"{where}: data {data.name}", data.args
+    if script.clone is not None:
+        yield f"{where}: url", script.clone.url
+    for mount in model.plan.mounts:
+        yield f"{where}: mount {mount.target}", mount.source
+
+
+def _data_file(targets: Targets) -> Mapping[str, Any] | None:
+    """``data.json`` of the root without secrets; ``None`` without one."""
+    settings = targets.session.settings
+    path = settings.data_config or settings.root / "data.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"data configuration {path}: {error}") from None
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"data configuration {path}: must be an object")
+    replaced = targets.references.replace(value)
+    return replaced if isinstance(replaced, Mapping) else {}
+
+
+def _write(directory: Path, files: Mapping[str, str], executable: set[str]) -> tuple[Path, ...]:
+    """Writes all files.
+
+    :raises ConfigError: the directory cannot be written.
+    """
+    paths = []
+    for name, text in files.items():
+        path = directory / name
+        try:
+            write_atomic(path, text)
+            if name in executable:
+                path.chmod(0o755)
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
+        paths.append(path)
+    return tuple(paths)
