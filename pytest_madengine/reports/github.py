@@ -1,6 +1,8 @@
 """What GitHub Actions shows of a session: the step summary (Markdown) and annotations.
 
-Every text of a model or a log is data here: no markup of it reaches a page, no line of it is a command.  Limits of GitHub: 1024 KiB of summary per step (more and all of it is refused), 10 annotations of a kind per
+Every text of a model or a log is data here: no markup of it reaches a page, no line of it is a command.
+
+Limits of GitHub: 1024 KiB of summary per step (more, and all of it is refused); 10 annotations of a kind per
 step.
 """
 
