@@ -83,7 +83,7 @@ class DockerfileChecks:
                 self._index.match(model, context)
                 self._fits[model.dockerfile] = ""
             except DockerfileError as error:
-                _, _, details = error.message.partition(model.name)
+                _, _, details = error.message.partition(f"for model {model.name}")
                 self._fits[model.dockerfile] = f"no Dockerfile fits the context{details}"
         return self._fits[model.dockerfile]
 
