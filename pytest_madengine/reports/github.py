@@ -244,7 +244,7 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _data(_CONTROL.sub("", text)).replace(":", "%3A").replace(",", "%2C")
 
 
 def entry_lines(text: str) -> list[int]:
