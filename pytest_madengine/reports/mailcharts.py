@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Final
 
 from pytest_madengine.reports.directions import direction
@@ -69,8 +68,10 @@ def charts(rows: Sequence[Row], limit: int) -> tuple[list[Chart], int]:
         if row.status == "SUCCESS" and number(row["performance"]) is not None:
             metric = series.pop(row["metric"], {})
             key = (row["model"], row["gpu_architecture"])
-            metric[key] = [*metric.pop(key, ()), row["performance"]]
-            series[row["metric"]] = metric  # The newest last.
+            values = metric.pop(key, [])
+            values.append(row["performance"])
+            metric[key] = values  # The newest last, here and below.
+            series[row["metric"]] = metric
     architectures = {row["gpu_architecture"] for row in rows if row["gpu_architecture"]}
     found: list[Chart] = []
     left = sum(len(metric) for metric in series.values())
@@ -109,7 +110,7 @@ def _trend(values: Sequence[str]) -> tuple[int, ...]:
 
 def _change(values: Sequence[float], metric: str) -> tuple[str, int]:
     earlier = values[:-1][-WINDOW:]
-    mean = fmean(earlier) if earlier else 0.0
+    mean = sum(earlier) / len(earlier) if earlier else 0.0
     if not mean:
         return "", 0
     change = (values[-1] / mean - 1) * 100 * math.copysign(1, mean)
