@@ -1,4 +1,4 @@
-"""Ages of ``python -m pytest_madengine cleanup``."""
+"""Ages of ``madengine cleanup``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.__main__ import main
 from pytest_madengine.cleanup import parse_age
+from pytest_madengine.cli.app import make_app
 from pytest_madengine.errors import ConfigError
+from typer.testing import CliRunner
 
 
 @pytest.mark.parametrize(
@@ -31,14 +32,14 @@ def test_no_age(text: str) -> None:
         parse_age(text)
 
 
-def test_a_wrong_age_exits_4(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cleanup", "--older", "soon"]) == 4
-    assert "write 30m, 2h or 7d" in capsys.readouterr().err
+def test_a_wrong_age_exits_4() -> None:
+    result = CliRunner().invoke(make_app("madengine"), ["cleanup", "--older", "soon"])
+    assert result.exit_code == 4
+    assert "write 30m, 2h or 7d" in result.stderr
 
 
-def test_without_an_engine_the_reason_is_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_an_engine_the_reason_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-    assert main(["cleanup"]) == 1
-    assert capsys.readouterr().err.startswith("ERROR: ")
+    result = CliRunner().invoke(make_app("madengine"), ["cleanup"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("ERROR: ")
