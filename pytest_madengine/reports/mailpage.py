@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_madengine.reports.mailcharts import Chart, charts
-from pytest_madengine.reports.mailtable import Row, Table, failing_first, results
+from pytest_madengine.reports.mailtable import Row, Table, results
 from pytest_madengine.reports.reasons import Reasons
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 #: Gmail shows the first 102 KB of a message and hides the rest behind a link, the end of the table included.
 CLIP: Final = 96_000
@@ -36,6 +39,10 @@ SAID_ONCE: Final = (
     *("gpu_architecture", "n_gpus", "training_precision", "machine_name", "launcher"),
     *("pipeline", "build_number", "docker_image"),
 )
+#: Colours of the outcomes; each is said in words as well.
+TONES: Final = {"FAILURE": "#b3261e", "SUCCESS": "#1a7f37", "SKIPPED": "#8a6100"}
+#: Characters of a cell above which its text is broken into lines.
+_LONG: Final = 60
 _TEMPLATES: Final = Path(__file__).resolve().parents[1] / "resources" / "mail"
 #: Columns of numbers are aligned to the right.
 _NUMBERS: Final = frozenset({"performance", "relative_change", "n_gpus", "test_duration", "build_duration"})
@@ -87,9 +94,8 @@ class ShownTable:
     shared: dict[str, str] = field(default_factory=dict)
 
     def cells(self, row: Row) -> list[tuple[str, str]]:
-        """Column and text of each cell; further cells than columns have no column."""
-        named = [(name, row[name]) for name in self.header]
-        return named + [("", cell) for cell in row.cells[len(row.values) :]]
+        """Column and text of each cell."""
+        return [(name, row[name]) for name in self.header]
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class Mail:
     tables: tuple[Table, ...]
     reasons: Reasons
     when: str = ""
+    _charts: dict[int, tuple[list[Chart], int]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -125,9 +132,22 @@ class Mail:
 
     def failures(self, limit: int) -> list[Failure]:
         """The failed results, newest first."""
-        headers = {id(row): table.header for table in self.tables for row in table.rows}
-        failed = [row for row in reversed(self.rows) if row.failed][:limit]
-        return [self._failure(row, headers[id(row)]) for row in failed]
+        return [self._failure(row, self._headers[id(row)]) for row in self._failed[:limit]]
+
+    @cached_property
+    def _failed(self) -> list[Row]:
+        return [row for row in reversed(self.rows) if row.failed]
+
+    @cached_property
+    def _headers(self) -> dict[int, tuple[str, ...]]:
+        failed = {id(row) for row in self._failed}
+        return {id(row): table.header for table in self.tables for row in table.rows if id(row) in failed}
+
+    def charts(self, limit: int = MESSAGE.bars) -> tuple[list[Chart], int]:
+        """The charts with at most that many bars, and how many bars were left out."""
+        if limit not in self._charts:
+            self._charts[limit] = charts(self.rows, limit)
+        return self._charts[limit]
 
     def _failure(self, row: Row, header: tuple[str, ...]) -> Failure:
         known = self.reasons.of(header, row.values)
@@ -140,7 +160,7 @@ class Mail:
 
     def html(self, limits: Limits) -> str:
         """The page: everything that mail programs drop is absent (style sheets, scripts, images, SVG)."""
-        shown, left = charts(self.rows, limits.bars)
+        shown, left = self.charts(limits.bars)
         shorten = (lambda text: cut(text, limits.cell)) if limits.cell else str
         return (
             _environment()
@@ -160,6 +180,8 @@ class Mail:
                 numbers=_NUMBERS,
                 compact=limits.compact,
                 short=SHORT,
+                tone=TONES,
+                plain_row=plain_row,
                 cut=shorten,
             )
         )
@@ -177,11 +199,6 @@ class Mail:
     def _most_rows(self) -> int:
         # No row has less than 60 bytes of markup.
         return min(max((len(table.rows) for table in self.tables), default=0), CLIP // 60)
-
-    @property
-    def charts(self) -> list[Chart]:
-        """The charts of a message."""
-        return charts(self.rows, MESSAGE.bars)[0]
 
 
 def _largest(render: Callable[[int], str], most: int, clip: int) -> str:
@@ -204,21 +221,34 @@ def _shown_tables(tables: Sequence[Table], limits: Limits) -> list[ShownTable]:
 def _shown(table: Table, limits: Limits) -> ShownTable:
     if not limits.compact:
         return ShownTable(table.name, table.header, table.rows)
-    rows = tuple(failing_first(table.rows))[: limits.rows]
+    rows = tuple(table.failing_first[: limits.rows])
     left = len(table.rows) - len(rows)
     if not table.has_results:
-        header = tuple(table.filled()[: len(MAIL_COLUMNS)])
-        return ShownTable(table.name, header, _bare(rows), left, len(table.header) - len(header))
+        header = tuple(table.filled[: len(MAIL_COLUMNS)])
+        return ShownTable(table.name, header, rows, left, len(table.header) - len(header))
     shared = {name: text for name, text in table.shared.items() if name in SAID_ONCE}
-    filled = set(table.filled()) - shared.keys()
+    filled = set(table.filled) - shared.keys()
     header = tuple(name for name in MAIL_COLUMNS if name in filled or name in ("model", "status"))
     said = {*header, *shared, *(["metric"] if "performance" in header else [])}
-    return ShownTable(table.name, header, _bare(rows), left, len(set(table.header) - said), shared)
+    return ShownTable(table.name, header, rows, left, len(set(table.header) - said), shared)
 
 
-def _bare(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Rows without the cells that have no column."""
-    return tuple(replace(row, cells=row.cells[: len(row.values)]) for row in rows)
+def plain_row(table: ShownTable, row: Row) -> Markup:
+    """A row of the complete page.  Not by the template: a table may have millions of cells."""
+    from markupsafe import Markup
+
+    parts = []
+    for name, text in itertools.zip_longest(table.header, row.cells, fillvalue=""):
+        shown = escape(text)
+        if name == "status" and text in TONES:
+            parts.append(f'<td><b style="color:{TONES[text]}">{shown}</b></td>')
+        elif name in _NUMBERS:
+            parts.append(f'<td align="right">{shown}</td>')
+        elif len(text) > _LONG:
+            parts.append(f'<td style="white-space:normal;min-width:260px;word-break:break-word">{shown}</td>')
+        else:
+            parts.append(f"<td>{shown}</td>")
+    return Markup("".join(parts))
 
 
 def _widths(counts: dict[str, int]) -> dict[str, int]:

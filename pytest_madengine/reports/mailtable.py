@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,6 +76,13 @@ class Table:
         }
         return {name: first[name] for name in self.header if name in kept}
 
+    @cached_property
+    def failing_first(self) -> list[Row]:
+        """Failures, newest first, then the others, newest first."""
+        newest = self.rows[::-1]
+        return [*(row for row in newest if row.failed), *(row for row in newest if not row.failed)]
+
+    @cached_property
     def filled(self) -> list[str]:
         """Columns that have a text in some row."""
         return [name for name in self.header if any(row[name] for row in self.rows)]
@@ -152,9 +158,3 @@ def results(tables: Sequence[Table]) -> list[Row]:
                 counted[row.identity] += 1
                 found.append(row)
     return found
-
-
-def failing_first(rows: Sequence[Row]) -> Iterator[Row]:
-    """Failures, newest first, then the others, newest first."""
-    newest = list(reversed(rows))
-    return itertools.chain((row for row in newest if row.failed), (row for row in newest if not row.failed))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pytest_madengine.reports.mailpage import MESSAGE, Mail, cut
-from pytest_madengine.reports.mailtable import Row, Table, failing_first
+from pytest_madengine.reports.mailtable import Table
 
 #: Rows of each table, and tables.
 ROWS: Final = 50
@@ -34,7 +34,7 @@ def _lines(mail: Mail) -> Iterator[str]:
     left = mail.counts.get("FAILURE", 0) - len(failures)
     if left:
         yield f"  and {left} more"
-    for chart in mail.charts:
+    for chart in mail.charts()[0]:
         yield from ("", _one(chart.metric) or "(metric without a name)")
         rows = [(_one(bar.label), _one(bar.value), bar.change) for bar in chart.bars]
         yield from _columns(rows, right=(1, 2))
@@ -49,7 +49,7 @@ def _table(table: Table) -> Iterator[str]:
     header: list[str] = [name for name in _COLUMNS if name in table.header] or list(
         table.header[: len(_COLUMNS)]
     )
-    rows: list[Row] = [row for row, _ in zip(failing_first(table.rows), range(ROWS), strict=False)]
+    rows = table.failing_first[:ROWS]
     yield from _columns([header, *([_one(row[name]) for name in header] for row in rows)])
     if len(table.rows) > len(rows):
         yield f"  {len(table.rows) - len(rows)} more rows are in {_one(table.name)}.csv"

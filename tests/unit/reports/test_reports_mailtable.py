@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_madengine.errors import ConfigError, ResultError
-from pytest_madengine.reports.mailtable import Table, failing_first, find_tables, read_table, results
+from pytest_madengine.reports.mailtable import Table, find_tables, read_table, results
 from pytest_madengine.reports.perfcsv import PerfCsv, csv_bytes
 from pytest_madengine.reports.reasons import Reasons
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
@@ -64,7 +64,7 @@ def test_cells_are_text(tmp_path: Path) -> None:
 
 def test_empty_file(tmp_path: Path) -> None:
     table = read(tmp_path, "")
-    assert (table.header, table.rows, table.shared, table.filled()) == ((), (), {}, [])
+    assert (table.header, table.rows, table.shared, table.filled) == ((), (), {}, [])
 
 
 def test_broken_file(tmp_path: Path) -> None:
@@ -111,13 +111,13 @@ def test_a_row_of_several_files_counts_once(tmp_path: Path) -> None:
 
 def test_failures_first_then_the_newest(tmp_path: Path) -> None:
     table = read(tmp_path, "model,status\na,FAILURE\nb,SUCCESS\nc,FAILURE\nd,SUCCESS\n")
-    assert [row["model"] for row in failing_first(table.rows)] == ["c", "a", "d", "b"]
+    assert [row["model"] for row in table.failing_first] == ["c", "a", "d", "b"]
 
 
 def test_columns_that_never_change(tmp_path: Path) -> None:
     table = read(tmp_path, "model,host,empty\na,h,\nb,h,\n")
     assert table.shared == {"host": "h"}
-    assert table.filled() == ["model", "host"]
+    assert table.filled == ["model", "host"]
     assert read(tmp_path, "model\na\n").shared == {}
 
 
