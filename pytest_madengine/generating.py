@@ -175,3 +175,167 @@ def _write(directory: Path, files: Mapping[str, str], executable: set[str]) -> t
             raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
         paths.append(path)
     return tuple(paths)
+
+
+def generate_ansible(
+    manifest: Path,
+    output: Path,
+    *,
+    environment: str = "default",
+    root: Path | None = None,
+    context: str = "",
+    context_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Generated:
+    """Writes a playbook that runs the models of a manifest on the hosts of the group ``gpu_nodes``.
+
+    The parameters are those of :func:`generate_k8s`.
+
+    :param output: the playbook.
+    :raises ConfigError: the manifest is wrong, or its images are in no registry; nothing is written then.
+    :raises MadError: a model cannot be planned.
+    """
+    from pytest_madengine.deploy.ansible import PlaybookParts, playbook, split_reference
+    from pytest_madengine.deploy.yamltext import dump_documents
+    from pytest_madengine.images.registry import login_server
+    from pytest_madengine.targeting import require_pinned
+
+    targets = _targets(manifest, "ansible", root, context, context_file, environ)
+    require_pinned(targets)
+    base = output.resolve().parent
+    place = targets.session.settings.root
+    images = dict.fromkeys(split_reference(one.image, _has_server(one.image)) for one in targets.models)
+    servers = list(dict.fromkeys(image.registry for image in images))
+    variables, credentials = _needed_secrets(targets)
+    given = _plain_context(targets)
+    parts = PlaybookParts(
+        manifest=_near(targets.manifest.path, base),
+        root=_near(place, base),
+        files=[name for name in ("scripts", "models.json", "data.json") if (place / name).exists()],
+        images=list(images),
+        registry=login_server(servers[0]) if servers[0] else "",
+        environment=environment,
+        variables=variables,
+        credentials=credentials,
+        context=json.dumps(given, indent=2) if given else "",
+    )
+    text = dump_documents(
+        [playbook(parts)], f"Made by madengine-cli generate ansible; run it with:\n{_PLAY} {output.name}"
+    )
+    paths = _write(base, {output.name: text}, executable=set())
+    steps = [f"{_PLAY} {output}"]
+    if variables:
+        steps.append(f"   vault variable madengine_secrets (an object) must have: {', '.join(variables)}")
+    if credentials:
+        steps.append(
+            f"   vault variable madengine_credentials (an object) must have: {', '.join(credentials)}"
+        )
+    steps.append("   for a registry that asks for a login: registry_username, registry_password")
+    warnings = list(targets.warnings)
+    if len(servers) > 1:
+        warnings.append(
+            f"the images lie in several registries ({', '.join(servers)}): the login is for the first"
+        )
+    return Generated(paths, tuple(warnings), tuple(steps))
+
+
+_PLAY: Final = "ansible-playbook -i INVENTORY"
+
+
+def _near(path: Path, base: Path) -> str:
+    """A path relative to the playbook where it lies below it, so that both can be moved together."""
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
+
+
+def _needed_secrets(targets: Targets) -> tuple[list[str], list[str]]:
+    """Variables and credentials that hosts must have for a manifest."""
+    from pytest_madengine.targetsecrets import references_in
+
+    found = list(references_in(targets.manifest.raw))
+    variables = {name for kind, name in found if kind == "from_env"}
+    keys = {name.rpartition(".")[0] for kind, name in found if kind == "from_credential"}
+    keys |= {str(entry.model.get("cred") or "") for entry in targets.manifest.entries} - {""}
+    return sorted(variables), sorted(keys)
+
+
+def _plain_context(targets: Targets) -> dict[str, Any]:
+    """The additional context of the command line.
+
+    :raises ConfigError: it holds a secret.
+    """
+    from pytest_madengine.context.literal import parse_file, parse_string
+    from pytest_madengine.images.references import has_references
+    from pytest_madengine.targeting import merged_objects
+
+    settings = targets.session.settings
+    given: dict[str, Any] = {}
+    if settings.context_file is not None:
+        given = dict(parse_file(settings.context_file, f"additional context file {settings.context_file}"))
+    if settings.context.strip():
+        given = merged_objects(given, parse_string(settings.context, "additional context string"))
+    if has_references(targets.references.replace(given)) and not has_references(given):
+        raise ConfigError(
+            "the additional context holds a secret, which must not be in a generated file",
+            hint="give it when the manifest is built: it then has a reference, and the hosts have the value",
+        )
+    return given
+
+
+def generate_slurm(
+    manifest: Path,
+    directory: Path,
+    *,
+    environment: str = "default",
+    root: Path | None = None,
+    context: str = "",
+    context_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Generated:
+    """Writes a job script per model, and a script that submits them.
+
+    The parameters are those of :func:`generate_k8s`.
+
+    :raises ConfigError: manifest, context or block is wrong; nothing is written then.
+    :raises MadError: a model cannot be planned.
+    """
+    from pytest_madengine.deploy.slurm import SUBMIT, render_slurm
+    from pytest_madengine.targeting import unrevealed
+
+    targets = _targets(manifest, "slurm", root, context, context_file, environ)
+    for model in targets.models:
+        unrevealed(targets, _texts(model))
+    variables, credentials = _needed_secrets(targets)
+    rendered = render_slurm(
+        [(model, _manifest_of(targets, model.key)) for model in targets.models],
+        root=str(targets.session.settings.root),
+        environment=environment,
+        context=_plain_context(targets),
+        variables=variables,
+    )
+    paths = _write(directory, rendered.files, executable={SUBMIT})
+    steps = [f"{directory / SUBMIT}"]
+    steps += _variables_of("variables that must be set when it runs", tuple(variables))
+    steps += _variables_of("credential.json of the MAD repository must have", tuple(credentials))
+    warnings = [*targets.warnings, *rendered.warnings]
+    local = [model.title for model in targets.models if not model.image]
+    if local:
+        warnings.append(f"no registry digest for {', '.join(local)}: every node must have the image already")
+    return Generated(paths, tuple(warnings), tuple(steps))
+
+
+def _manifest_of(targets: Targets, key: str) -> dict[str, Any]:
+    """The manifest of one entry alone, without secrets and without a target."""
+    raw = targets.manifest.raw
+    kept = {name: value for name, value in raw.items() if name not in {"summary", "push_failures"}}
+    for name in ("built_images", "built_models"):
+        kept[name] = {entry: value for entry, value in raw[name].items() if entry == key}
+    for name in ("context", "deployment_config"):
+        value = raw.get(name)
+        if isinstance(value, Mapping):
+            kept[name] = {one: part for one, part in value.items() if one not in _TARGET_KEYS}
+    result: dict[str, Any] = targets.references.replace(kept)
+    return result
+
+
+#: What sends a run to a scheduler; inside its job nothing must.
+_TARGET_KEYS: Final = frozenset({"slurm", "k8s", "kubernetes", "deploy", "target"})

@@ -39,7 +39,7 @@ class Stand:
         for key, value in manifest.context.items():
             if key not in _VARIABLES and has_references(value):
                 raise ConfigError(
-                    f"manifest {manifest.path}: context.{key} is a secret: it must not be in a generated file",
+                    f"manifest {manifest.path}: context.{key} is a secret: it cannot be in a generated file",
                     hint="pass it to the model in a variable (docker_env_vars, credential, MAD_SECRETS_*)",
                 )
         return dict(manifest.context)
@@ -58,7 +58,7 @@ class Stand:
         for key, value in entry.model.items():
             if key != "env_vars" and has_references(value):
                 raise ConfigError(
-                    f"model {selected.model.name}: {key} is a secret, which must not be in a generated file",
+                    f"model {selected.model.name}: {key} is a secret: it cannot be in a generated file",
                     hint="pass it to the model in a variable: env_vars, docker_env_vars or its credential",
                 )
         variables = resolve(entry.model["env_vars"], self.environ, self.credentials, selected.model.name)
@@ -74,10 +74,10 @@ def stand_ins(manifest: Manifest, environ: Mapping[str, str], credentials: Mappi
     """
     from pytest_madengine.context.keys import is_variable_name
 
-    names = {name for kind, name in _references(manifest.raw) if kind == "from_env"}
+    names = {name for kind, name in references_in(manifest.raw) if kind == "from_env"}
     names |= {name for name in environ if "MAD_SECRETS" in name and is_variable_name(name)}
     stand = {key: _stood_in(value, key) for key, value in credentials.items()}
-    for kind, name in _references(manifest.raw):
+    for kind, name in references_in(manifest.raw):
         if kind == "from_credential":
             key, _, field_name = name.rpartition(".")
             entry = stand.setdefault(key, {})
@@ -106,7 +106,7 @@ def _secret(source: str) -> Secret:
     return Secret(PLACEHOLDER + source)
 
 
-def _references(value: object) -> Iterator[tuple[str, str]]:
+def references_in(value: object) -> Iterator[tuple[str, str]]:
     from pytest_madengine.images.references import reference_of
 
     found = reference_of(value)
@@ -114,7 +114,7 @@ def _references(value: object) -> Iterator[tuple[str, str]]:
         yield found
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _references(part)
+            yield from references_in(part)
     elif isinstance(value, (list, tuple)):
         for part in value:
-            yield from _references(part)
+            yield from references_in(part)

@@ -74,7 +74,7 @@ def secret_script(secrets: Sequence[JobSecrets], namespace: str) -> SecretScript
         return None
     head = [
         "#!/usr/bin/env bash",
-        "# Made by pytest-madengine: makes the Secrets of the generated Jobs from variables.  It holds no values.",
+        "# Made by pytest-madengine: makes the Secrets of the Jobs from variables.  It holds no values.",
         f"namespace={quote(namespace)}",
     ]
     text = "\n".join(head) + "\n" + template("secrets.sh") + "\n".join(dict.fromkeys(lines)) + "\n"

@@ -1,7 +1,7 @@
 """Data as YAML that every reader understands in the same way.
 
 Python writes ``1e3``, ``08`` and ``y`` without quotes, which Go (kubectl) reads as numbers and a boolean.  So
-only plain words go without quotes here; every other text has them.
+only words that begin with a letter go without quotes here; every other text has them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import yaml
 
 #: Texts that no reader takes for anything but text, unless they are one of the words below.
-_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*", re.ASCII)
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./,-]+)*", re.ASCII)
 _WORDS: Final = frozenset(
     {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "infinity"}
 )
