@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from pytest_madengine.cli.common import ExitCode, reports_errors, say, warn
 
@@ -24,7 +25,18 @@ class Format(str, Enum):
 
 def register(app: typer.Typer) -> None:
     """Adds the command ``lint``."""
-    app.command("lint")(lint)
+    app.command("lint", cls=_LintCommand, rich_help_panel="Look at a repository")(lint)
+
+
+class _LintCommand(TyperCommand):
+    """``--tags`` takes several words here as well."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeats the option for each of its words, then parses."""
+        from pytest_madengine.cli.command import rewritten
+        from pytest_madengine.cli.params import named
+
+        return super().parse_args(ctx, list(rewritten(args, named("tags"))))
 
 
 @reports_errors
@@ -75,10 +87,13 @@ def lint(
 
     Exit status 0: no errors; 1: errors, or warnings with --strict; 4: wrong arguments or no MAD root.
 
-    \b
-    madengine lint
-    madengine lint path/to/MAD --strict --ignore MAD209,odd-tag
-    madengine lint --format sarif --output lint.sarif
+    Examples:
+
+      madengine lint
+
+      madengine lint path/to/MAD --strict --ignore MAD209,odd-tag
+
+      madengine lint --format sarif --output lint.sarif
     """
     import os
 

@@ -24,7 +24,7 @@ def replay_command(target: DatabaseUrl, records_path: Path) -> str:
 
     A URL that came from the environment is found there again.
     """
-    return f"python -m pytest_madengine history replay {shlex.quote(str(records_path))}{target.option()}"
+    return f"madengine history replay {shlex.quote(str(records_path))}{target.option()}"
 
 
 class HistorySink:

@@ -98,7 +98,7 @@ def update_table(url: DatabaseUrl | str, csv_path: Path, model_json_path: Path |
 def _command(target: DatabaseUrl, csv_path: Path, model_json_path: Path | None) -> str:
     models = f" --model-json-path {shlex.quote(str(model_json_path))}" if model_json_path else ""
     return (
-        f"python -m pytest_madengine database update-table --csv-file-path {shlex.quote(str(csv_path))}"
+        f"madengine database update-table --csv-file-path {shlex.quote(str(csv_path))}"
         f"{models}{target.option()}"
     )
 

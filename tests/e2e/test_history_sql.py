@@ -267,9 +267,7 @@ def test_killed_in_the_middle_of_an_upload(
         sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", count)
         server.stop()
         server.start()
-    assert raised.value.hint.startswith(
-        f"run later: python -m pytest_madengine database update-table --csv-file-path {path}"
-    )
+    assert raised.value.hint.startswith(f"run later: madengine database update-table --csv-file-path {path}")
     assert server.password not in raised.value.message + raised.value.hint
     assert stored_rows(server_url) == []
     assert update_table(server_url, path).inserted == 3000

@@ -29,9 +29,7 @@ def test_a_database_that_is_down_fails_no_run_and_can_be_replayed(repo: Any) -> 
     result = repo.run("--mad-tags", "demo", f"--mad-db=sqlite:///{repo.path}/absent/history.db")
     result.assert_outcomes(passed=1)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(
-        ["*1 of 1 results are not stored*", "*python -m pytest_madengine history replay*"]
-    )
+    result.stdout.fnmatch_lines(["*1 of 1 results are not stored*", "*madengine history replay*"])
     records = next((repo.path / "mad-results").glob("*/records.jsonl"))
     url = f"sqlite:///{repo.path}/later.db"
     command = [sys.executable, "-m", "pytest_madengine", "history", "replay", str(records), "--db-url", url]

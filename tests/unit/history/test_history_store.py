@@ -310,4 +310,4 @@ def test_a_failed_replay_says_how_to_repeat(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/absent/h.db"
     with pytest.raises(HistoryError) as raised:
         replay(url, path)
-    assert raised.value.hint == f"run later: python -m pytest_madengine history replay {path} --db-url {url}"
+    assert raised.value.hint == f"run later: madengine history replay {path} --db-url {url}"

@@ -211,6 +211,5 @@ def test_a_failed_upload_says_how_to_repeat(tmp_path: Path) -> None:
     with pytest.raises(HistoryError) as raised:
         update_table(target, path, models)
     assert raised.value.hint == (
-        f"run later: python -m pytest_madengine database update-table --csv-file-path {path} "
-        f"--model-json-path {models}"
+        f"run later: madengine database update-table --csv-file-path {path} --model-json-path {models}"
     )
