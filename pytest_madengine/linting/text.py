@@ -19,9 +19,8 @@ def render_text(report: Report, *, colour: bool = False) -> str:
         lines.append(_line(finding, colour))
         if finding.hint:
             lines.append(f"    hint: {printable(finding.hint)}")
-    lines += [
-        f"{path}: not executed, its models were not checked (--dynamic)" for path in report.not_executed
-    ]
+    for path in report.not_executed:
+        lines.append(f"{printable(path)}: not executed, its models were not checked (--dynamic)")
     lines.append(summary(report))
     return "\n".join(lines) + "\n"
 
