@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 import smtplib
@@ -14,6 +15,7 @@ from email.message import EmailMessage
 from typing import Final
 
 from pytest_madengine.errors import ConfigError, MadError
+from pytest_madengine.reports.mailtable import printable
 from pytest_madengine.secrets import Redactor, Secret
 
 #: Values of ``--smtp-tls``; ``auto``: when the server offers it.
@@ -96,7 +98,7 @@ def send(
     try:
         with _connect(server, timeout) as client:
             if server.user:
-                client.login(server.user, server.password.reveal())
+                _login(client, server.user, server.password.reveal())
             addresses = [address.addr_spec for address in recipients]
             refused = client.send_message(message, to_addrs=addresses)
     except (smtplib.SMTPException, OSError, UnicodeError) as error:
@@ -125,6 +127,20 @@ def _connect(server: SmtpServer, timeout: float) -> smtplib.SMTP:
         client.close()
         raise
     return client
+
+
+def _login(client: smtplib.SMTP, user: str, password: str) -> None:
+    if (user + password).isascii():
+        client.login(user, password)
+        return
+    # smtplib knows ASCII only; RFC 4616 says UTF-8.
+    client.ehlo_or_helo_if_needed()
+    if "PLAIN" not in client.esmtp_features.get("auth", "").upper().split():
+        raise smtplib.SMTPNotSupportedError("AUTH PLAIN is not supported by the server")
+    answer = base64.b64encode(f"\0{user}\0{password}".encode()).decode("ascii")
+    code, text = client.docmd("AUTH", f"PLAIN {answer}")
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, text)
 
 
 def _is_here(client: smtplib.SMTP) -> bool:
@@ -160,7 +176,7 @@ def _mail_error(server: SmtpServer, error: Exception) -> MailError:
         said = f"unknown host ({error.strerror})"
     elif isinstance(error, OSError) and error.strerror:
         said = error.strerror
-    said = Redactor([server.password]).text(" ".join(said.split()))
+    said = Redactor([server.password]).text(" ".join(printable(said).split()))
     return MailError(f"{server}: the message was not sent: {said}", hint=hint)
 
 
@@ -172,4 +188,4 @@ def _refusals(server: SmtpServer, refused: Mapping[str, tuple[int, bytes]]) -> s
 def _answer(code: int, text: bytes | str) -> str:
     """What a server answered, on one line."""
     words = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    return " ".join(f"{code} {words}".split())[:300]
+    return " ".join(printable(f"{code} {words}").split())[:300]
