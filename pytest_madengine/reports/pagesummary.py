@@ -120,4 +120,4 @@ def anchor(data: PageData, row: int, run: tuple[str, str]) -> str:
     """``run=<session>/<item>`` of a known run, else ``row=<number>``; characters as in a URL."""
     from urllib.parse import quote
 
-    return f"run={quote('/'.join(run), safe='/')}" if all(run) else f"row={row + 1}"
+    return f"run={quote('/'.join(run), safe='/', errors='replace')}" if all(run) else f"row={row + 1}"

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from pytest_madengine.errors import ResultError
+from pytest_madengine.files import encoded
 from pytest_madengine.reports.pagedata import PageData, builds_as_sessions, column_of
 from pytest_madengine.reports.pagedetails import Details, Link, details_of
 from pytest_madengine.reports.pagetable import Table
@@ -208,6 +209,6 @@ def linker(page_dir: Path, results_dirs: Sequence[Path]) -> Link:
         parts = PurePosixPath(relative).parts
         if not start or not parts or parts[0] == "/" or ".." in parts:
             return ""
-        return quote(f"{start}/{relative}".encode("utf-8", "surrogateescape"))
+        return quote(encoded(f"{start}/{relative}"))
 
     return link

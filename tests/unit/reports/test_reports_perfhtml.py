@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,25 +24,36 @@ class Page(HTMLParser):
         self.marks: list[str] = []
         self.tables: list[str] = []
         self.tags: set[str] = set()
+        #: Whatever a browser would fetch.
+        self.loaded: list[str] = []
+        #: What a reader sees: all text but scripts and styles.
+        self.read = ""
         self._cell = False
+        self._code = False
         self.feed(self.text)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.loaded += [
+            value or "" for name, value in attrs if name in ("src", "srcset", "data", "background")
+        ]
         if tag == "table":
             self.tables.append(dict(attrs)["class"] or "")
         if tag == "tr":
             self.rows.append([])
             self.marks.append(dict(attrs).get("class") or "")
         self._cell = tag in ("th", "td")
+        self._code = tag in ("script", "style")
         if self._cell:
             self.rows[-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
+        self._code = False
         self._cell = self._cell and tag not in ("th", "td")
 
     def handle_data(self, data: str) -> None:
+        self.read += "" if self._code else data
         if self._cell:
             self.rows[-1][-1] += data
 
@@ -71,8 +83,10 @@ def test_complete_page_with_one_table(tmp_path: Path) -> None:
         ["e", "", ""],
     ]
     assert seen.marks == ["", "success", "failure", "skipped", ""]
-    assert "NaN" not in seen.text
-    assert not seen.tags & {"script", "link", "img", "iframe"}
+    assert "NaN" not in seen.read
+    assert not seen.tags & {"link", "img", "iframe", "object", "embed"}
+    assert not seen.loaded
+    assert "default-src 'none'" in unescape(seen.text)
     assert "prefers-color-scheme: dark" in seen.text
 
 
@@ -84,13 +98,15 @@ def test_name_of_the_file_is_escaped(tmp_path: Path) -> None:
 
 
 def test_empty_file_and_surplus_cells(tmp_path: Path) -> None:
+    """A cell that has no header gets a column without a name: every row of a table is equally long."""
     assert page(tmp_path, "").rows == [[]]
-    assert page(tmp_path, "a\n1,2\n").rows == [["a"], ["1", "2"]]
+    assert page(tmp_path, "a\n1,2\n").rows == [["a", ""], ["1", "2"]]
+    assert page(tmp_path, "a\n1\n1,2\n").rows == [["a", ""], ["1", ""], ["1", "2"]]
 
 
 def test_old_page_is_replaced_or_kept(tmp_path: Path) -> None:
     (tmp_path / "perf.html").write_text("old")
-    with pytest.raises(ResultError, match="cannot be made from"):
+    with pytest.raises(ResultError, match="cannot be read"):
         to_html(tmp_path / "missing.csv", tmp_path / "perf.html")
     (tmp_path / "bad.csv").write_text(f"a\n{'x' * 140_000}\n")
     with pytest.raises(ResultError, match="is no readable CSV"):

@@ -83,6 +83,14 @@ function remembered(name, value) {
   }
 }
 
+const ruler = document.createElement("canvas").getContext("2d");
+
+/** Pixels that a text needs in the font of the page. */
+function textWidth(text, weight, size) {
+  ruler.font = `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
+  return ruler.measureText(text).width;
+}
+
 /** A badge: colour, sign and word, so that none of them is needed alone. */
 function badge(status) {
   const sign = { SUCCESS: "\u2713", FAILURE: "\u2715", SKIPPED: "\u2013" }[status] ?? "";

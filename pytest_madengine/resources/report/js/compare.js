@@ -25,7 +25,7 @@ class Compare {
     const swap = el("button", { type: "button", id: "swap", "aria-label": "Swap A and B", title: "Swap A and B", onclick: () => {
       [this.a.value, this.b.value] = [this.b.value, this.a.value];
       this.fill();
-    } }, "\u21c4");
+    } }, "\u21c4 Swap");
     this.search = el("input", { type: "search", id: "compare-search", placeholder: "Search models and metrics", "aria-label": "Search the comparison", oninput: debounced(again) });
     this.only = el("input", { type: "checkbox", id: "compare-only", onchange: again });
     this.text = el("p", { className: "verdicts", role: "status" });

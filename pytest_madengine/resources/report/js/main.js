@@ -152,7 +152,7 @@ class Page {
   sessionBars() {
     const tile = $("#sessions");
     const { data } = this;
-    const sessions = data.sessions.slice(0, 24).reverse();
+    const sessions = data.sessions.slice(0, 18).reverse();
     if (!tile || sessions.length < 2) return;
     const status = data.column("status");
     const counts = sessions.map(([name, rows]) => {

@@ -2,7 +2,7 @@
 
 /** Columns shown at first, the most telling ones; those without any text are left out. */
 const FIRST = {
-  phone: ["model", "status", "performance", "metric"],
+  phone: ["model", "status", "performance"],
   tablet: ["model", "status", "performance", "metric", "~change", "gpu_architecture", "test_duration"],
   desktop: [
     "model", "status", "performance", "metric", "~change", "gpu_architecture", "n_gpus", "training_precision",
@@ -33,7 +33,19 @@ class ResultTable {
     scroller.addEventListener("keydown", (event) => this.key(event));
     this.body.addEventListener("click", (event) => this.click(event));
     this.body.addEventListener("focusin", (event) => this.focused(event));
-    new ResizeObserver(() => this.draw()).observe(scroller);
+    this.widthBefore = innerWidth;
+    new ResizeObserver(() => this.resized()).observe(scroller);
+  }
+
+  resized() {
+    const changed = this.widthBefore !== innerWidth;
+    if (changed && (this.phone || this.widthBefore < 640)) {
+      this.rowHeight = 0;
+      this.header();
+      this.redraw();
+    }
+    this.widthBefore = innerWidth;
+    this.draw();
   }
 
   allColumns() {
@@ -129,7 +141,7 @@ class ResultTable {
 
   head(column) {
     const active = this.sort.key === column.key;
-    const head = el("th", { scope: "col", className: column.numeric ? "number" : "" });
+    const head = el("th", { scope: "col", className: column.numeric ? "number" : "", "data-key": column.key });
     if (active) head.setAttribute("aria-sort", this.sort.down ? "descending" : "ascending");
     const sign = active ? (this.sort.down ? "\u25bc" : "\u25b2") : "";
     head.append(el("button", { type: "button", title: `Sort by ${column.label}`, onclick: () => this.sortBy(column) },
@@ -152,15 +164,28 @@ class ResultTable {
 
   /** Pixels that a column needs, from a sample of its texts. */
   width(column) {
-    const phone = innerWidth < 640;
-    if (column.key === "status") return phone ? 44 : 120;
-    let longest = 4;
-    const values = column.synthetic ? [`+100.0 %`] : column.column.values;
-    const step = Math.max(1, Math.floor(values.length / 2000));
-    for (let place = 0; place < values.length; place += step) longest = Math.max(longest, values[place].length);
-    const limit = phone ? (column.key === "model" ? 19 : 13) : column.key === "model" ? 44 : 30;
-    const label = phone ? 0 : column.label.length + 2.4;
-    return Math.round(Math.max(Math.min(longest, limit) * 7.6, label * 8.2) + (phone ? 16 : 24));
+    const { phone } = this;
+    if (column.key === "status") return phone ? 44 : 126;
+    if (phone && column === this.visible[0]) return this.phoneWidth();
+    const values = column.synthetic ? ["+100.0 %"] : column.column.values;
+    const step = Math.max(1, Math.floor(values.length / 4000));
+    const sample = values.filter((_, place) => place % step === 0).sort((a, b) => b.length - a.length).slice(0, 12);
+    const shown = column.key === "finished" ? sample.map(when) : sample;
+    const bold = column === this.visible[0] || column.synthetic;
+    const widest = Math.max(0, ...shown.map((text) => textWidth(text.slice(0, 60), bold ? 600 : 400, 14)));
+    const limit = phone ? 140 : column === this.visible[0] ? 330 : 230;
+    const label = textWidth(column.label, 600, phone ? 12 : 12.5) + (phone ? 2 : 18);
+    return Math.ceil(Math.max(Math.min(widest, limit), label, 40) + (phone ? 16 : 25));
+  }
+
+  /** What the usual columns leave of a narrow screen for the first one. */
+  phoneWidth() {
+    const others = this.visible.slice(1, 3).reduce((sum, column) => sum + this.width(column), 0);
+    return Math.max(this.scroller.clientWidth - others, 120);
+  }
+
+  get phone() {
+    return innerWidth < 640;
   }
 
   redraw() {
@@ -243,11 +268,21 @@ class ResultTable {
       if (text) cell.append(el("span", { className: `change ${verdict?.kind ?? ""}`, title: verdictText(verdict) }, text));
     } else if (number === 0) {
       cell.append(el("a", { href: `#${this.data.anchor(row)}`, tabIndex: -1, title: text }, text || "(empty)"));
+      if (this.phone && column.key === "model") cell.append(this.second("metric", this.data.cell("metric", row)));
+    } else if (this.phone && column.key === "performance") {
+      const verdict = this.data.verdict(row);
+      cell.append(el("span", {}, text), this.second("~change", percent(this.data.change(row)), `change ${verdict?.kind ?? ""}`));
     } else {
       cell.textContent = column.key === "finished" ? when(text) : text;
       if (text.length > 16) cell.title = text;
     }
     return cell;
+  }
+
+  /** On a narrow screen a second line stands in for a column that is not shown. */
+  second(key, text, className = "") {
+    const shown = this.visible.some((column) => column.key === key);
+    return shown ? "" : el("span", { className: `second ${className}` }, text);
   }
 
   click(event) {
