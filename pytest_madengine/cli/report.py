@@ -159,7 +159,7 @@ def _mail(path: Path, results_dir: Path | None) -> Mail:
     from pytest_madengine.reports.reasons import Reasons
 
     if results_dir is not None and not results_dir.is_dir():
-        raise ResultError(f"--results-dir: {results_dir} is no directory")
+        raise ConfigError(f"{results_dir} is no directory", hint="name the --mad-results-dir of the runs")
     files = find_tables(path)
     beside = results_dir or files[0].parent / "mad-results"
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from pytest_madengine.reports.recordpage import read_records
 from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.results.record import Outcome, RunRecord
 from pytest_madengine.results.rows import file_rows
-
-#: Sessions that are looked into, the newest.
-SESSIONS: Final = 50
-#: Bytes of one line of records.jsonl above which it is not read.
-_LONGEST: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -32,6 +25,7 @@ class Reasons:
     """Reasons by the cells of a row.  Exact: a row of another session is never explained by this one.
 
     :param results_dir: ``mad-results``; absent or ``None``: no row has a reason.
+    :raises ResultError: from :meth:`of`, when records are there and cannot be read.
     """
 
     def __init__(self, results_dir: Path | None) -> None:
@@ -63,18 +57,9 @@ class Reasons:
 
 
 def _records(results_dir: Path) -> Iterator[RunRecord]:
-    """Records that have a reason, oldest first.  What is torn or of another program is passed over."""
-    files = heapq.nlargest(SESSIONS, results_dir.glob("*/records.jsonl"), key=lambda path: path.parent.name)
-    for path in reversed(files):
-        try:
-            with path.open(encoding="utf-8", errors="replace") as stream:
-                lines = [line for line in stream if len(line) < _LONGEST]
-        except OSError:
-            continue  # Removed meanwhile, or not ours to read: rows without a reason are shown all the same.
-        for line in lines:
-            try:
-                record = RunRecord.from_dict(json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                continue  # A torn last line, or a record of a newer release.
-            if record.outcome is not Outcome.SUCCESS and record.reason:
-                yield record
+    """Records that have a reason, oldest first."""
+    if not results_dir.is_dir():
+        return
+    for entry in read_records(results_dir).records:
+        if entry["outcome"] != Outcome.SUCCESS.value and entry.get("reason"):
+            yield RunRecord.from_dict(entry)
