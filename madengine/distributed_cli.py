@@ -9,9 +9,11 @@ from __future__ import annotations
 
 def main() -> None:
     """Runs the command line."""
+    import sys
+
     from pytest_madengine.cli.app import make_app
 
-    make_app("madengine-cli")(prog_name="python -m madengine.distributed_cli")
+    make_app("madengine-cli", sys.argv[1:])(prog_name="python -m madengine.distributed_cli")
 
 
 if __name__ == "__main__":

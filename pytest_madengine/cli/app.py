@@ -1,32 +1,63 @@
 """The applications ``madengine`` and ``madengine-cli``: one set of commands under two names.
 
-Loaded at every start, so it imports typer and tables of options, and nothing that works.
+Loaded at every start, so only the command that is called is made, and nothing that works is imported.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Final, NamedTuple
 
 import typer
 
-from pytest_madengine.cli import cleanup, database, discover, generate, history, lint, params, report, run
 from pytest_madengine.cli.command import MadGroup, add_command
 
 #: Headings of the list of commands.
 RUNS, REPOSITORY, RESULTS, ELSEWHERE = "Run models", "Look at a repository", "Results", "Other machines"
-_HELP = """Run AI-model benchmarks of a MAD repository in containers, with verdicts a CI may trust.
+_HELP: Final = """Run AI-model benchmarks of a MAD repository in containers, with verdicts a CI may trust.
 
 The same engine as the pytest plugin: `pytest --mad-tags dummy` and `madengine run --tags dummy` give the same
-results.  Exit status: 0 success, 1 failure or interrupt, 2 a build, pull or push failed, 3 a run failed,
-4 wrong arguments or nothing selected.
+results.
+
+Exit status: 0 success, 1 failure or interrupt, 2 a build, pull or push failed, 3 a run failed, 4 wrong
+arguments or nothing selected.
 """
 
 
-def make_app(program: str) -> typer.Typer:
+class Entry(NamedTuple):
+    """One line of the list of commands; the first sentence of the command's own help."""
+
+    panel: str
+    summary: str
+
+
+COMMANDS: Final[dict[str, Entry]] = {
+    "run": Entry(RUNS, "Build the images of models, run the models, and judge the results."),
+    "build": Entry(RUNS, "Build the images of models, push them to a registry, and write a build manifest."),
+    "plan": Entry(RUNS, "Print what would run, and run nothing."),
+    "discover": Entry(REPOSITORY, "List the models of the repository."),
+    "lint": Entry(REPOSITORY, "Check a MAD repository without running anything of it."),
+    "report": Entry(RESULTS, "Make pages and mails of results, and add results to perf.csv."),
+    "history": Entry(RESULTS, "Look at the results of earlier runs in the history database (--mad-db)."),
+    "compare": Entry(RESULTS, "Compare the metrics of two runs."),
+    "database": Entry(
+        RESULTS, "Bring perf.csv into a SQL database or MongoDB; every upload can be repeated."
+    ),
+    "export-config": Entry(
+        ELSEWHERE, "Write the selected models and their context as JSON, for other tools."
+    ),
+    "generate": Entry(ELSEWHERE, "Write files that run the models of a manifest elsewhere."),
+    "cleanup": Entry(ELSEWHERE, "Remove containers and networks of sessions that are over."),
+}
+
+
+def make_app(program: str, words: Sequence[str] | None = None) -> typer.Typer:
     """The application under one of its names.
 
     :param program: ``madengine`` or ``madengine-cli``; ``run`` of the latter writes a manifest by default.
+    :param words: the arguments, when they are known: what they do not need is not made.
     """
     app = typer.Typer(
         name=program,
@@ -54,31 +85,95 @@ def make_app(program: str) -> typer.Typer:
             raise typer.Exit(0)
 
     main_callback.__doc__ = _HELP
-    _add_commands(app, program)
+    if words is not None and list(words) in ([], ["--help"], ["-h"], ["--version"]):
+        _add_summaries(app)
+    else:
+        _add_commands(app, program, _wanted(words))
     return app
 
 
-def _add_commands(app: typer.Typer, program: str) -> None:
-    root = params.named("tags", "root", "no-dynamic")
-    add_command(app, "run", params.run_params(), run.body_of_run(program), RUNS, pytest_words=True)
-    add_command(app, "build", params.build_params(), run.build, RUNS, pytest_words=True)
-    add_command(app, "plan", params.plan_params(), run.plan, RUNS, pytest_words=True)
-    add_command(app, "discover", (*root, params.VERBOSE), discover.discover, REPOSITORY)
-    lint.register(app)
-    add_command(app, "export-config", params.export_params(), discover.export_config, ELSEWHERE)
-    app.add_typer(generate.generate_app, name="generate", cls=MadGroup, rich_help_panel=ELSEWHERE)
-    app.add_typer(report.report_app, name="report", cls=MadGroup, rich_help_panel=RESULTS)
-    app.add_typer(history.history_app, name="history", cls=MadGroup, rich_help_panel=RESULTS)
-    app.add_typer(database.database_app, name="database", cls=MadGroup, rich_help_panel=RESULTS)
-    history.register(app)
-    cleanup.register(app)
+def _wanted(words: Sequence[str] | None) -> Iterable[str]:
+    """The command that is called; all of them for completion, and where none is named."""
+    completing = any(name.endswith("_COMPLETE") for name in os.environ)
+    if words and words[0] in COMMANDS and not completing:
+        return (words[0],)
+    return COMMANDS
+
+
+def _add_summaries(app: typer.Typer) -> None:
+    """What the list of commands shows, without their options."""
+
+    def nothing() -> None: ...
+
+    for name, entry in COMMANDS.items():
+        app.command(name, help=entry.summary, rich_help_panel=entry.panel)(nothing)
+
+
+def _add_commands(app: typer.Typer, program: str, names: Iterable[str]) -> None:
+    for name in names:
+        panel = COMMANDS[name].panel
+        if name in ("run", "build", "plan", "discover", "export-config"):
+            _add_table_command(app, program, name, panel)
+        elif name in ("report", "history", "database", "generate"):
+            app.add_typer(_group(name), name=name, cls=MadGroup, rich_help_panel=panel)
+        else:
+            _register(app, name)
+
+
+def _add_table_command(app: typer.Typer, program: str, name: str, panel: str) -> None:
+    from pytest_madengine.cli import discover, params, run
+
+    if name == "run":
+        add_command(app, name, params.run_params(), run.body_of_run(program), panel, pytest_words=True)
+    elif name == "build":
+        add_command(app, name, params.build_params(), run.build, panel, pytest_words=True)
+    elif name == "plan":
+        add_command(app, name, params.plan_params(), run.plan, panel, pytest_words=True)
+    elif name == "discover":
+        table = (*params.named("tags", "root", "no-dynamic"), params.VERBOSE)
+        add_command(app, name, table, discover.discover, panel)
+    else:
+        add_command(app, name, params.export_params(), discover.export_config, panel)
+
+
+def _group(name: str) -> typer.Typer:
+    if name == "report":
+        from pytest_madengine.cli.report import report_app
+
+        return report_app
+    if name == "history":
+        from pytest_madengine.cli.history import history_app
+
+        return history_app
+    if name == "database":
+        from pytest_madengine.cli.database import database_app
+
+        return database_app
+    from pytest_madengine.cli.generate import generate_app
+
+    return generate_app
+
+
+def _register(app: typer.Typer, name: str) -> None:
+    if name == "lint":
+        from pytest_madengine.cli import lint
+
+        lint.register(app)
+    elif name == "compare":
+        from pytest_madengine.cli import history
+
+        history.register(app)
+    else:
+        from pytest_madengine.cli import cleanup
+
+        cleanup.register(app)
 
 
 def madengine() -> None:
     """Entry point ``madengine``."""
-    make_app("madengine")(prog_name="madengine")
+    make_app("madengine", sys.argv[1:])(prog_name="madengine")
 
 
 def madengine_cli() -> None:
     """Entry point ``madengine-cli``."""
-    make_app("madengine-cli")(prog_name="madengine-cli")
+    make_app("madengine-cli", sys.argv[1:])(prog_name="madengine-cli")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_madengine.cli import app, command, params
@@ -233,3 +234,26 @@ def test_one_letter_means_one_option() -> None:
     for table in (params.run_params(), params.build_params(), params.plan_params()):
         spellings = [spelling for param in table for spelling in param.spellings]
         assert len(spellings) == len(set(spellings))
+
+
+def first_sentence(text: str) -> str:
+    return " ".join(text.strip().partition("\n\n")[0].split())
+
+
+def test_the_list_of_commands_says_what_the_commands_say() -> None:
+    """``--help`` is made without the commands: it must name the same ones, in their own words."""
+    group = typer.main.get_command(app.make_app("madengine"))
+    found = {name: first_sentence(command.help or "") for name, command in group.commands.items()}  # type: ignore[attr-defined]
+    assert found == {name: entry.summary for name, entry in app.COMMANDS.items()}
+    short = CliRunner().invoke(app.make_app("madengine", ["--help"]), ["--help"]).output
+    # Groups come after commands where they are known as groups.
+    assert sorted(short.splitlines()) == sorted(invoke("--help").output.splitlines())
+
+
+@pytest.mark.parametrize("name", app.COMMANDS)
+def test_only_the_called_command_is_made(name: str) -> None:
+    one = typer.main.get_command(app.make_app("madengine", [name, "--help"]))
+    assert [*getattr(one, "commands", [name])] == [name]
+    result = CliRunner().invoke(app.make_app("madengine", [name, "--help"]), [name, "--help"])
+    assert result.exit_code == 0
+    assert result.output == invoke(name, "--help").output
