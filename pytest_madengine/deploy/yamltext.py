@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 #: Texts that no reader takes for anything but text, unless they are one of the words below.
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./,-]+)*", re.ASCII)
+#: Characters of a text that may stand as it is over several lines; the others are line ends to some readers.
+_ODD: Final = r"\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff"
+_BLOCK: Final = re.compile(rf"[^\s\x00-\x1f{_ODD}][^\x00-\x08\x0b-\x1f{_ODD}]*")
 _WORDS: Final = frozenset(
     {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "infinity"}
 )
@@ -47,7 +50,6 @@ def dump_documents(documents: Iterable[Any], comment: str = "") -> str:
             width=10_000,
             explicit_start=True,
         )
-        text.encode()
     except UnicodeEncodeError as error:
         raise ConfigError(f"a text is not valid Unicode: {error.object[:60]!r}") from None
     return "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines()) + text
@@ -65,9 +67,11 @@ def _dumper() -> type[yaml.SafeDumper]:
             super().increase_indent(flow, False)
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        value.encode()  # a lone surrogate would become an escape that no reader accepts
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=_style(value))
 
     def unsafe(dumper: yaml.SafeDumper, value: Unsafe) -> yaml.ScalarNode:
+        value.encode()
         return dumper.represent_scalar("!unsafe", str(value), style='"')
 
     Dumper.add_representer(str, text)
@@ -76,6 +80,6 @@ def _dumper() -> type[yaml.SafeDumper]:
 
 
 def _style(value: str) -> str | None:
-    if "\n" in value:
+    if "\n" in value and _BLOCK.fullmatch(value):
         return "|"  # where YAML allows it; otherwise the library takes quotes
     return None if _PLAIN.fullmatch(value) and value.lower() not in _WORDS else '"'

@@ -4,11 +4,11 @@
 # limits, keeps log and collected files on the results volume, and ends with the exit status of the model.
 # Of external programs cp, mkdir and tee are used; grep and chmod may be missing.
 
+# shellcheck disable=SC2154,SC2329  # the header sets variables; a trap calls a function
 _pod_control=$_pod_workspace/.madengine
 _pod_out=$_pod_results/$_pod_job/${MAD_K8S_POD_NAME:-pod}
 _pod_child=
 _pod_stopped=
-_pod_expired=
 
 _pod_stop() {
   _pod_stopped=1
@@ -33,29 +33,35 @@ _pod_prepare() {
   return 0
 }
 
-# Seconds since the present phase began and its name, in _pod_phase and _pod_seconds.
+# The present phase and the seconds since it began, in _pod_phase and _pod_seconds.
 _pod_where() {
   local up kind text now since=0
   _pod_phase=
   while read -r _ up kind text; do
-    [[ $kind == phase ]] && _pod_phase=$text since=$up
+    [[ $kind == phase && $up =~ ^[0-9]+([.][0-9]+)?$ ]] && _pod_phase=$text since=$up
   done <"$_pod_control/events"
   read -r now _ </proc/uptime
   _pod_seconds=$((${now%.*} - ${since%.*}))
 }
 
-_pod_limit() {
-  local limit=0
-  case $1 in
-  prepare) limit=$_pod_limit_prepare ;;
-  run) limit=$_pod_limit_run ;;
-  collect) limit=$_pod_limit_collect ;;
-  esac
-  if ((limit > 0 && _pod_seconds > limit)); then
-    _pod_expired=$1
-    _pod_say "Program timed out. Requested timeout=$limit (phase $1)"
-    kill -TERM "$_pod_child" 2>/dev/null
-  fi
+# Ends the run when a phase takes longer than it may.
+_pod_watch() {
+  local limit
+  while read -rt 1 -u "$_pod_hold" || kill -0 "$_pod_child" 2>/dev/null; do
+    _pod_where
+    case $_pod_phase in
+    prepare) limit=$_pod_limit_prepare ;;
+    run) limit=$_pod_limit_run ;;
+    collect) limit=$_pod_limit_collect ;;
+    *) limit=0 ;;
+    esac
+    if ((limit > 0 && _pod_seconds > limit)); then
+      _pod_say "Program timed out. Requested timeout=$limit (phase $_pod_phase)"
+      : >"$_pod_control/expired"
+      kill -TERM "$_pod_child" 2>/dev/null
+      return
+    fi
+  done
 }
 
 # Files that match a pattern; never commands: nothing but file names is expanded.
@@ -109,16 +115,18 @@ if [[ -z $_pod_stopped ]]; then
   "$BASH" -p "$_pod_control/init.sh" <&"$_pod_hold" >&"$_pod_tee" 2>&1 {_pod_tee}>&- &
   _pod_child=$!
 fi
-while [[ -n $_pod_child ]] && kill -0 "$_pod_child" 2>/dev/null; do
-  read -rt 1 -u "$_pod_hold"
-  [[ -z $_pod_expired ]] || continue
-  _pod_where
-  _pod_limit "$_pod_phase" >&"$_pod_tee"
-done
 _pod_code=143
 if [[ -n $_pod_child ]]; then
-  wait "$_pod_child"
-  _pod_code=$?
+  _pod_watch >&"$_pod_tee" &
+  _pod_watcher=$!
+  while :; do
+    wait "$_pod_child"
+    _pod_code=$?
+    # A handled signal interrupts "wait": then the run is still there.
+    kill -0 "$_pod_child" 2>/dev/null || break
+  done
+  kill "$_pod_watcher" 2>/dev/null
+  wait "$_pod_watcher" 2>/dev/null
 fi
 exec {_pod_tee}>&-
 for ((_pod_tenths = 0; _pod_tenths < 50; _pod_tenths++)); do
@@ -129,7 +137,7 @@ done
 (_pod_collect_from "$_pod_workspace")
 (_pod_collect_from "$_pod_model_dir")
 cp "$_pod_control/events" "$_pod_out/events"
-if [[ -n $_pod_expired ]]; then
+if [[ -e $_pod_control/expired ]]; then
   _pod_code=124
 elif ((_pod_code == 0)) && ! _pod_reported; then
   _pod_code=65

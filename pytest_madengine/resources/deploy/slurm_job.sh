@@ -1,5 +1,6 @@
 set -uo pipefail
 
+# shellcheck disable=SC2154,SC2329,SC2034  # the header sets variables; srun calls functions
 # The values above are data; only names of this script are used below.  Submit from the directory of this file:
 # the manifest and the context lie there.
 mad_here=${SLURM_SUBMIT_DIR:?run this with sbatch, from the directory it lies in}
