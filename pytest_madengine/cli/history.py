@@ -240,7 +240,7 @@ def compare(
         write_csv(COLUMNS, rows_of(judged, numbers=True))
     else:
         styles = {"better": "green", "worse": "bold red", "gone": "bold red"}
-        title = f"{len(judged)} metrics, {a} and {b}"
+        title = f"{len(judged)} {'metric' if len(judged) == 1 else 'metrics'}, {a} and {b}"
         show_rows(title, COLUMNS, rows_of(judged), right=("a", "b", "change"), styles=styles)
         say(totals(judged))
     worse = [one for one in judged if one.failed]
