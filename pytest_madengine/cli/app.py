@@ -85,19 +85,13 @@ def make_app(program: str, words: Sequence[str] | None = None) -> typer.Typer:
             raise typer.Exit(0)
 
     main_callback.__doc__ = _HELP
-    if words is not None and list(words) in ([], ["--help"], ["-h"], ["--version"]):
+    if words is None or f"_{program}_COMPLETE".replace("-", "_").upper() in os.environ:
+        _add_commands(app, program, COMMANDS)  # a shell asks what could be typed
+    elif list(words) in ([], ["--help"], ["-h"], ["--version"]):
         _add_summaries(app)
     else:
-        _add_commands(app, program, _wanted(words))
+        _add_commands(app, program, (words[0],) if words[0] in COMMANDS else COMMANDS)
     return app
-
-
-def _wanted(words: Sequence[str] | None) -> Iterable[str]:
-    """The command that is called; all of them for completion, and where none is named."""
-    completing = any(name.endswith("_COMPLETE") for name in os.environ)
-    if words and words[0] in COMMANDS and not completing:
-        return (words[0],)
-    return COMMANDS
 
 
 def _add_summaries(app: typer.Typer) -> None:

@@ -240,6 +240,27 @@ def test_a_conftest_of_the_repository_counts(repo: Any) -> None:
     assert (repo.path / "seen").read_text() == "m"
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("madengine dis", ["discover"]),
+        ("madengine run --tags good_", ["good_a", "good_b"]),
+        ("madengine run --tags x,good_b", ["x,good_b"]),
+        ("madengine build -t dem", ["demo"]),
+        ("madengine run --skip-model", ["--skip-model-run"]),
+    ],
+)
+def test_shells_complete_commands_options_and_tags(repo: Any, typed: str, offered: list[str]) -> None:
+    repo.model("good_a").model("good_b").model("other")
+    words = str(len(typed.split()) - 1)
+    program = Path(sys.executable).with_name("madengine")
+    environ = {"_MADENGINE_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": words}
+    done = subprocess.run(
+        [program], cwd=repo.path, env={**os.environ, **environ}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == offered
+
+
 # ---- discover and export-config ------------------------------------------------------------------------
 
 
