@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from pytest_madengine.reports.bands import OUTSIDE, WORSE, Trends
 from pytest_madengine.reports.pagedata import PageData
@@ -70,7 +71,8 @@ def summarise(data: PageData, found: Trends) -> Summary:
         rows = [row for row, name in enumerate(sessions) if name == result.sessions[-1]]
         result.newest = Counter(statuses[row] for row in rows)
         result.newest_finished = max(data.fact("finished")[row] for row in rows)
-    result.concerns = [*_failures(data, statuses), *_beyond(data, found)]
+    anchor = _anchors(data)
+    result.concerns = [*_failures(data, statuses, anchor), *_beyond(data, found, anchor)]
     return result
 
 
@@ -79,7 +81,7 @@ def _by_last_appearance(texts: Sequence[str]) -> list[str]:
     return sorted(last, key=last.__getitem__)
 
 
-def _failures(data: PageData, statuses: Sequence[str]) -> list[Concern]:
+def _failures(data: PageData, statuses: Sequence[str], anchor: Callable[[int], str]) -> list[Concern]:
     """Models whose newest run failed, the last first; of a run with several rows the first that failed."""
     if "FAILURE" not in statuses:
         return []
@@ -93,14 +95,13 @@ def _failures(data: PageData, statuses: Sequence[str]) -> list[Concern]:
         # Without a session nothing but the last row is known to be of the newest run.
         current = runs[row] == newest[key] if all(newest[key]) else row == last[key]
         if current and statuses[row] == "FAILURE" and key not in concerns:
-            concerns[key] = Concern(row, "failure", models[row], reasons[row], anchor(data, row, runs[row]))
+            concerns[key] = Concern(row, "failure", models[row], reasons[row], anchor(row))
     return list(concerns.values())[::-1]
 
 
-def _beyond(data: PageData, found: Trends) -> list[Concern]:
+def _beyond(data: PageData, found: Trends, anchor: Callable[[int], str]) -> list[Concern]:
     """Metrics whose newest value is firmly outside its band, not on the good side; the worst first."""
     metrics, values = data.table.cells("metric"), data.table.cells("performance")
-    sessions, items = data.fact("session"), data.fact("item")
     concerns = []
     for row in found.latest():
         verdict = found.verdict[row]
@@ -111,13 +112,21 @@ def _beyond(data: PageData, found: Trends) -> list[Concern]:
         change = (float(values[row]) - middle) / abs(middle) * 100 if middle else 0.0
         text = f"{metrics[row]} {values[row].strip()}, {change:+.1f} % against the median {middle:.6g}"
         kind = "worse" if verdict == WORSE else "outside"
-        place = anchor(data, row, (sessions[row], items[row]))
-        concerns.append((-abs(change), Concern(row, kind, model, text.strip(), place)))
+        concerns.append((-abs(change), Concern(row, kind, model, text.strip(), anchor(row))))
     return [concern for _, concern in sorted(concerns, key=lambda entry: (entry[0], entry[1].row))]
 
 
-def anchor(data: PageData, row: int, run: tuple[str, str]) -> str:
-    """``run=<session>/<item>`` of a known run, else ``row=<number>``; characters as in a URL."""
-    from urllib.parse import quote
+def _anchors(data: PageData) -> Callable[[int], str]:
+    """From a row to the fragment that opens it: ``run=<session>/<item>`` and ``&n=<row of the run>`` beyond
+    the first, or ``row=<number>`` of an unknown run.  ``js/data.js`` makes and reads the same ones."""
+    runs = list(zip(data.fact("session"), data.fact("item"), strict=True))
 
-    return f"run={quote('/'.join(run), safe='/', errors='replace')}" if all(run) else f"row={row + 1}"
+    def anchor(row: int) -> str:
+        run = runs[row]
+        if not all(run):
+            return f"row={row + 1}"
+        ordinal = runs[:row].count(run)
+        fragment = f"run={quote('/'.join(run), safe='/', errors='replace')}"
+        return f"{fragment}&n={ordinal}" if ordinal else fragment
+
+    return anchor

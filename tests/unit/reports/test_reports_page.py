@@ -137,7 +137,7 @@ def test_what_needs_attention_is_the_present_state() -> None:
 def test_runs_with_several_rows_are_one_concern() -> None:
     rows = [row("m", "", "FAILURE"), row("m_1", "1"), row("m_2", "", "FAILURE"), row("m_3", "", "FAILURE")]
     text = page(rows, session=["s1", "s2", "s2", "s2"], item=["m"] * 4, reason=["old", "new", "new", "new"])
-    assert concerns(text) == ["failure run=s2/m m_2 new"]
+    assert concerns(text) == ["failure run=s2/m&amp;n=1 m_2 new"]
 
 
 def test_tiles_count() -> None:

@@ -159,10 +159,46 @@ class Data {
     return (this.column("performance").number(row) - median) / Math.abs(median);
   }
 
-  /** Fragment that opens a row. */
+  /** Number of each row within its run, from 0. */
+  get ordinals() {
+    if (!this._ordinals) {
+      const seen = new Map();
+      this._ordinals = new Uint16Array(this.rows);
+      for (let row = 0; this.hidden.item && row < this.rows; row++) {
+        const run = `${this.fact("session", row)}\n${this.fact("item", row)}`;
+        const before = seen.get(run) ?? 0;
+        this._ordinals[row] = before;
+        seen.set(run, before + 1);
+      }
+    }
+    return this._ordinals;
+  }
+
+  /** Fragment that opens a row; pagesummary.py makes the same ones. */
   anchor(row) {
     const run = [this.fact("session", row), this.fact("item", row)];
-    return run.every(Boolean) ? `run=${run.map(encodePath).join("/")}` : `row=${row + 1}`;
+    if (!run.every(Boolean)) return `row=${row + 1}`;
+    const ordinal = this.ordinals[row];
+    return `run=${run.map(encodePath).join("/")}${ordinal ? `&n=${ordinal}` : ""}`;
+  }
+
+  /** The row that a fragment names; -1: none. */
+  rowOf(fragment) {
+    const [, kind, text, ordinal = "0"] = fragment.match(/^(run|row)=([^&]*)(?:&n=(\d+))?$/s) ?? [];
+    if (kind === "row") return Number(text) >= 1 && Number(text) <= this.rows ? Number(text) - 1 : -1;
+    if (!kind) return -1;
+    let wanted;
+    try {
+      wanted = decodeURIComponent(text);
+    } catch {
+      return -1;
+    }
+    for (let row = 0; row < this.rows; row++) {
+      const session = this.fact("session", row);
+      const same = wanted.startsWith(`${session}/`) && wanted === `${session}/${this.fact("item", row)}`;
+      if (same && this.ordinals[row] === Number(ordinal)) return row;
+    }
+    return -1;
   }
 
   /** Details of a row's run; null: there are none. */

@@ -19,9 +19,11 @@ function themes() {
   button.addEventListener("click", () => {
     const dark = (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
     const wanted = dark ? "light" : "dark";
-    root.dataset.theme = wanted;
     // What the system says anyway need not be remembered: then it is followed again.
-    remembered("theme", (wanted === "dark") === system.matches ? null : wanted);
+    const usual = (wanted === "dark") === system.matches;
+    if (usual) delete root.dataset.theme;
+    else root.dataset.theme = wanted;
+    remembered("theme", usual ? null : wanted);
   });
 }
 
@@ -92,7 +94,7 @@ class Page {
       if (this.details.dialog.open) this.details.dialog.close();
       return;
     }
-    const row = this.rowOf(hash);
+    const row = this.data.rowOf(hash);
     if (row >= 0) this.details.show(row);
     else if (this.details.dialog.open) this.details.dialog.close();
     else if (/^(run|row)=/.test(hash)) this.unknown(hash);
@@ -102,24 +104,6 @@ class Page {
     const trouble = $("#trouble");
     trouble.textContent = `This page has no ${hash.startsWith("row") ? "such row" : "such run"}: ${hash}`;
     trouble.hidden = false;
-  }
-
-  rowOf(hash) {
-    const { data } = this;
-    const [, kind, text] = hash.match(/^(run|row)=(.*)$/s) ?? [];
-    if (kind === "row") return Number(text) >= 1 && Number(text) <= data.rows ? Number(text) - 1 : -1;
-    if (!kind) return -1;
-    let wanted;
-    try {
-      wanted = decodeURIComponent(text);
-    } catch {
-      return -1;
-    }
-    for (let row = 0; row < data.rows; row++) {
-      const session = data.fact("session", row);
-      if (wanted.startsWith(`${session}/`) && wanted === `${session}/${data.fact("item", row)}`) return row;
-    }
-    return -1;
   }
 
   closed() {
@@ -203,11 +187,17 @@ async function start() {
     giveUp("This browser cannot unpack the data of this page (it needs Chrome 80, Firefox 113, Safari 16.4 or newer): only the plain table is shown.");
     return;
   }
+  const table = $("#scroller table");
+  const plain = [...table.childNodes].map((part) => [part, [...part.childNodes]]);
   try {
-    new Page(new Data(await inflate($("#mad-data").textContent)));
+    const data = new Data(await inflate($("#mad-data").textContent));
+    table.tBodies[0].replaceChildren();
     document.documentElement.classList.add("ready");
+    new Page(data);
     performance.mark("mad-ready");
   } catch (error) {
+    table.replaceChildren(...plain.map(([part]) => part));
+    for (const [part, children] of plain) if (children.length) part.replaceChildren(...children);
     giveUp(`The data of this page cannot be shown (${error.message}): only the plain table is.`);
     throw error;
   }

@@ -191,7 +191,6 @@ class ResultTable {
   redraw() {
     const hadFocus = this.body.contains(document.activeElement);
     this.drawn.clear();
-    this.body.replaceChildren();
     this.table.setAttribute("aria-rowcount", this.rows.length + 1);
     this.table.setAttribute("aria-colcount", this.visible.length);
     this.draw();
@@ -210,7 +209,7 @@ class ResultTable {
     const height = this.rowHeight;
     const top = this.scroller.scrollTop;
     const first = Math.max(0, Math.min(Math.floor(top / height), total - 1) - OVERSCAN);
-    const last = Math.min(total, Math.ceil((top + this.scroller.clientHeight) / height) + OVERSCAN);
+    const last = Math.min(total, Math.ceil((top + this.viewHeight) / height) + OVERSCAN);
     if (this.first === first && this.last === last && this.drawn.size) return;
     [this.first, this.last] = [first, last];
     const focused = document.activeElement?.closest?.("tr");
@@ -220,6 +219,11 @@ class ResultTable {
     this.drawn = fresh;
     this.sync([this.spacer(first * height), ...fresh.values(), this.spacer((total - last) * height)]);
     if (lost) this.scroller.focus({ preventScroll: true });
+  }
+
+  /** Pixels of rows that can be in sight: the box may grow to its limit when more rows come. */
+  get viewHeight() {
+    return parseFloat(getComputedStyle(this.scroller).maxHeight) || innerHeight;
   }
 
   /** Puts nodes into the body without moving those that are there already, so that focus stays. */
