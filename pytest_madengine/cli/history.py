@@ -102,7 +102,14 @@ def list_runs(
             }
             for row in found
         ]
-        show_rows(f"{len(rows)} results in {target}", _LISTED, rows, styles=_STYLES)
+        show_rows(
+            f"{len(rows)} {'result' if len(rows) == 1 else 'results'} in {target}",
+            _LISTED,
+            rows,
+            whole=("finished", "run", "outcome"),
+            wide=("host", "GPU"),
+            styles=_STYLES,
+        )
         if limit and len(rows) == limit:
             say(f"only the newest {limit}; --limit 0 shows all")
     return ExitCode.SUCCESS

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Final
+
+#: Columns of a terminal from which on tables have everything.
+_WIDE: Final = 120
 
 
 class Format(str, Enum):
@@ -22,27 +26,32 @@ def show_rows(
     rows: Sequence[Mapping[str, Any]],
     *,
     right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    wide: Sequence[str] = (),
     styles: Mapping[str, str] | None = None,
 ) -> None:
     """A table: as wide as the terminal, or complete and unwrapped in a pipe.
 
     :param right: columns of numbers.
+    :param whole: columns whose cells are not wrapped.
+    :param wide: columns that a narrow terminal does without.
     :param styles: style of a cell by its text.
     """
-    if sys.stdout.isatty():
-        from pytest_madengine.cli.tables import cell, new_table, render
-
-        table = new_table(title, *columns, right=right)
-        for row in rows:
-            table.add_row(
-                *(
-                    cell(one_line(row.get(name)), (styles or {}).get(one_line(row.get(name)), ""))
-                    for name in columns
-                )
-            )
-        sys.stdout.write(render(table, True))
+    if not sys.stdout.isatty():
+        sys.stdout.write((f"{title}\n" if title else "") + plain(columns, rows, right))
         return
-    sys.stdout.write((f"{title}\n" if title else "") + plain(columns, rows, right))
+    from pytest_madengine.cli.tables import cell, new_table, render
+
+    narrow = shutil.get_terminal_size().columns < _WIDE
+    names = [name for name in columns if not (narrow and name in wide)]
+    table = new_table(title, *names, right=right)
+    for column, name in zip(table.columns, names, strict=True):
+        column.no_wrap = name in whole
+    known = styles or {}
+    for row in rows:
+        texts = [one_line(row.get(name)) for name in names]
+        table.add_row(*(cell(text, known.get(text, "")) for text in texts))
+    sys.stdout.write(render(table, True))
 
 
 def plain(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], right: Sequence[str] = ()) -> str:

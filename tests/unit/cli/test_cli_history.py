@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import os
+import pty
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,7 +78,9 @@ def test_list(url: str, options: list[str], count: int) -> None:
     assert len(json.loads(call("history", "list", *options, "--format", "json"))) == count
     rows = list(csv.DictReader(io.StringIO(call("history", "list", *options, "--format", "csv"))))
     assert len(rows) == count
-    assert f"{count} results in sqlite:///" in call("history", "list", *options, "--format", "table")
+    assert f"{count} result{'s' * (count != 1)} in sqlite:///" in call(
+        "history", "list", *options, "--format", "table"
+    )
 
 
 def test_list_as_a_plain_table(url: str) -> None:
@@ -236,3 +243,25 @@ def test_replay(url: str, tmp_path: Path) -> None:
 def test_plain_columns() -> None:
     rows = [{"a": "x", "n": 1.5}, {"a": None, "n": 20}]
     assert plain(("a", "n"), rows, ("n",)) == "a    n\nx  1.5\n-   20\n"
+
+
+@pytest.mark.parametrize(("width", "columns"), [(80, 5), (160, 7)])
+def test_a_table_in_a_terminal(url: str, width: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A narrow terminal does without host and GPU; times and run ids stay whole."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    output = b""
+    main, terminal = pty.openpty()
+    program = [sys.executable, "-m", "pytest_madengine", "history", "list", "--run", "latest"]
+    with subprocess.Popen(
+        program, stdout=terminal, stderr=subprocess.PIPE, env={**os.environ, "TERM": "xterm"}
+    ) as child:
+        os.close(terminal)
+        with contextlib.suppress(OSError):  # the other end is closed
+            while chunk := os.read(main, 4096):
+                output += chunk
+        assert child.wait() == 0
+    os.close(main)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", output.decode()).splitlines()
+    assert len(lines[2].split()) == columns
+    assert sum("2026-11-24T21:10:00Z" in line for line in lines) == 5
+    assert all(len(line) <= width for line in lines[1:])
