@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,14 +20,21 @@ _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _STATUS: Final = {Outcome.SUCCESS: "1", Outcome.FAILURE: "0", Outcome.SKIPPED: "-1"}
 
+#: What each family means.
+FAMILIES: Final = {
+    "mad_performance": "Value of a metric, as the model printed it.",
+    "mad_status": "Outcome of a model: 1 SUCCESS, 0 FAILURE, -1 SKIPPED.",
+    "mad_test_duration_seconds": "Time of the run.",
+    "mad_build_duration_seconds": "Time of the image build.",
+    "mad_models": "Number of models with this outcome.",
+}
+
 Labels = Mapping[str, str]
 
 
 @dataclass
 class _Family:
     name: str
-    help: str
-    unit: str = ""
     #: Sample by its written labels: no two samples of a family have the same.
     samples: dict[str, str] = field(default_factory=dict)
 
@@ -38,20 +45,16 @@ class _Family:
         if not self.samples:
             return
         yield f"# TYPE {self.name} gauge"
-        if self.unit:
-            yield f"# UNIT {self.name} {self.unit}"
-        yield f"# HELP {self.name} {self.help}"
+        if self.name.endswith("_seconds"):
+            yield f"# UNIT {self.name} seconds"
+        yield f"# HELP {self.name} {FAMILIES[self.name]}"
         for labels, value in self.samples.items():
             yield f"{self.name}{labels} {value}"
 
 
 def openmetrics(records: Sequence[RunRecord]) -> str:
     """All families, in the order of the records.  Text values and failed results have no performance."""
-    performance = _Family("mad_performance", "Value of a metric, as the model printed it.")
-    status = _Family("mad_status", "Outcome of a model: 1 SUCCESS, 0 FAILURE, -1 SKIPPED.")
-    run = _Family("mad_test_duration_seconds", "Time of the run.", "seconds")
-    build = _Family("mad_build_duration_seconds", "Time of the image build.", "seconds")
-    models = _Family("mad_models", "Number of models with this outcome.")
+    performance, status, run, build, models = families = [_Family(name) for name in FAMILIES]
     for record in records:
         labels = _item(record)
         status.add(labels, _STATUS[record.outcome])
@@ -61,7 +64,6 @@ def openmetrics(records: Sequence[RunRecord]) -> str:
             performance.add(_item(record, metric), value)
     for outcome in Outcome:
         models.add({"status": str(outcome)}, str(sum(r.outcome is outcome for r in records)))
-    families: Iterable[_Family] = (performance, status, run, build, models)
     return "\n".join([*(line for family in families for line in family.lines()), "# EOF"]) + "\n"
 
 

@@ -15,6 +15,7 @@ from pytest_madengine import junit, newhooks, options, plugin
 from pytest_madengine.catalog.fields import KNOWN_FIELDS
 from pytest_madengine.context.keys import KNOWN
 from pytest_madengine.plan.env import COMPUTED
+from pytest_madengine.reports.openmetrics import FAMILIES
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS
 from pytest_madengine.results.patterns import DEFAULT
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
@@ -63,7 +64,7 @@ def test_variables_and_ini_options_that_pages_name_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert set(re.findall(r"\bMAD_PYTEST_[A-Z_]+[A-Z]\b", text)) <= {option.env for option in options.OPTIONS}
     hooks = {name for name in vars(newhooks) if name.startswith("pytest_mad_")}
-    known = INI_NAMES | set(plugin.__all__) | hooks
+    known = INI_NAMES | set(plugin.__all__) | hooks | set(FAMILIES)
     assert set(re.findall(r"(?<![\w.-])mad_[a-z_]+[a-z](?![\w(]|\.[a-z])", text)) <= known
 
 
