@@ -39,6 +39,8 @@ class Settings:
     timeout_build: float | None = None
     timeout_prepare: float | None = 3600
     timeout_collect: float | None = 600
+    #: ``--mad-queue-timeout``: seconds; ``None``: none.
+    queue_timeout: float | None = None
     live: bool = False
     keep_alive: bool = False
     keep_model_dir: bool = False
@@ -83,6 +85,10 @@ class Settings:
     require_pinned: bool = False
     build_summary: Path | None = None
     run_summary: Path | None = None
+    #: ``--mad-summary-output``: the phases that this session has.
+    summary_output: Path | None = None
+    #: ``--mad-cleanup-perf``: the files of the last item go away at the end.
+    cleanup_perf: bool = False
     #: ``--mad-report``: directory of the results site.
     report: Path | None = None
     openmetrics: Path | None = None

@@ -47,8 +47,10 @@ class FileSinks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_mad_finish(self, records: list[RunRecord]) -> None:
-        """Writes the cumulative files once."""
+        """Writes the cumulative files once; takes away those of the last item, if asked to."""
         self.notes += self.side.finish([record for record in records if record.has_row])
+        if self.session.settings.cleanup_perf:
+            self.side.remove_last_item()
 
 
 class DatabaseSink:

@@ -31,6 +31,8 @@ class Summaries:
         ordered = self._ordered(records)
         if self.session.manifest is None and settings.manifest_out is not None:
             self._write_manifest(ordered)
+        if settings.summary_output is not None:
+            _write_json(settings.summary_output, self._phases(ordered))
         build, run = settings.build_summary, settings.run_summary
         if build is not None and build == run:
             _write_json(build, both_phases(ordered))
@@ -39,6 +41,12 @@ class Summaries:
             _write_json(build, build_phase(ordered))
         if run is not None:
             _write_json(run, run_phase(ordered))
+
+    def _phases(self, records: Sequence[RunRecord]) -> dict[str, Any]:
+        """What this session does: build, run what a manifest names, or both (contract 19.2)."""
+        if self.session.settings.build_only:
+            return build_phase(records)
+        return run_phase(records) if self.session.manifest is not None else both_phases(records)
 
     def _ordered(self, records: Sequence[RunRecord]) -> list[RunRecord]:
         """The records in the order of the selection: workers finish in any."""

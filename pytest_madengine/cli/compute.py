@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_madengine.executors.slurmjob import SlurmJob
 
 #: Options that this process handles itself.
-_OURS: Final = frozenset({"build-on-compute", "manifest-out", "context"})
+_OURS: Final = frozenset({"build-on-compute", "manifest-out", "context", "queue-timeout"})
 #: ``slurm`` keys that are options of ``sbatch`` with the same name.
 _SBATCH: Final = (
     *("partition", "account", "qos", "constraint", "exclude", "nodelist", "reservation", "mem"),
@@ -37,7 +37,7 @@ def build_on_compute(values: dict[str, Any], words: Sequence[str]) -> int:
 
     :raises ConfigError: options exclude each other, or the context has no usable ``slurm`` block.
     """
-    block = _checked(values)
+    block, limit = _checked(values), _queue_limit(values.get("queue_timeout"))
     from pytest_madengine.executors.slurmjob import SlurmError, submit, wait
     from pytest_madengine.session import new_run_id
 
@@ -59,7 +59,9 @@ def build_on_compute(values: dict[str, Any], words: Sequence[str]) -> int:
     try:
         job = submit(script, options, result, environ, Path.cwd())
         say(f"submitted Slurm job {job.id}; its output is in {place}")
-        status = wait(job, environ, on_state=lambda state: say(f"Slurm job {job.id}: {state}"))
+        status = wait(
+            job, environ, queue_limit=limit, on_state=lambda state: say(f"Slurm job {job.id}: {state}")
+        )
     except SlurmError as error:
         print_error(error)
         _record_failures(values, error)
@@ -101,6 +103,14 @@ def _checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
             hint="e.g. --additional-context \"{'slurm': {'partition': 'build', 'time': '02:00:00'}}\"",
         )
     return block
+
+
+def _queue_limit(text: str | None) -> float | None:
+    try:
+        seconds = float(text or -1)
+    except ValueError:
+        raise ConfigError(f"--queue-timeout: {text!r} is not a number of seconds, or -1 for none") from None
+    return seconds if seconds > 0 else None
 
 
 def _sbatch_options(block: Mapping[str, Any]) -> list[str]:

@@ -69,6 +69,7 @@ _SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "target-archs": ("--target-archs", "-a"),
     "manifest": ("--manifest-file", "-m", "--manifest"),
     "manifest-out": ("--manifest-output", "--manifest-out"),
+    "summary-output": ("--summary-output", "-s"),
 }
 _PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     SELECT: ("tags", "root", "no-dynamic", "ignore-deprecated", "disable-skip-gpu-arch", "resume"),
@@ -76,7 +77,14 @@ _PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     GPUS: ("cpu", "gpus", "simulate-gpus", "gpu-wait", "gpu-busy", "cpus-per-model", "build-jobs"),
     IMAGES: (
         *("registry", "manifest", "manifest-out", "batch-manifest", "target-archs", "use-image"),
-        *("require-pinned", "clean-docker-cache", "no-pull", "timeout-pull", "timeout-build"),
+        *(
+            "require-pinned",
+            "clean-docker-cache",
+            "no-pull",
+            "timeout-pull",
+            "timeout-build",
+            "queue-timeout",
+        ),
     ),
     RUNNING: (
         *("timeout", "timeout-prepare", "timeout-collect", "live", "keep-alive", "keep-model-dir"),
@@ -92,9 +100,6 @@ _RUN_ONLY: Final = frozenset({"manifest", "require-pinned"})
 _BUILD_ONLY: Final = frozenset({"batch-manifest", "target-archs", "use-image"})
 
 VERBOSE: Final = Param("verbose", "flag", "show more", ("--verbose", "-v"))
-SUMMARY: Final = Param(
-    "summary-output", "path", "write what was built and run as JSON", ("--summary-output", "-s"), "FILE"
-)
 WORKERS: Final = Param(
     "workers",
     "text",
@@ -102,9 +107,6 @@ WORKERS: Final = Param(
     ("--workers", "-n"),
     "N|auto",
     panel=GPUS,
-)
-CLEANUP_PERF: Final = Param(
-    "cleanup-perf", "flag", "remove perf_entry* and common_info.json after the run", ("--cleanup-perf",)
 )
 ENV_DETAILS: Final = Param(
     "sys-env-details",
@@ -172,16 +174,16 @@ def run_params() -> tuple[Param, ...]:
     """Options of ``run``."""
     return _sorted(
         *(param for param in shared() if param.name not in _BUILD_ONLY),
-        *(SUMMARY, WORKERS, CLEANUP_PERF, VERBOSE),
+        *(WORKERS, VERBOSE),
     )
 
 
 def build_params() -> tuple[Param, ...]:
     """Options of ``build``."""
-    left_out = _RUN_ONLY | {"manifest-out"}
+    left_out = _RUN_ONLY | {"manifest-out", "cleanup-perf"}
     return _sorted(
         *(param for param in shared() if param.name not in left_out),
-        *(_BUILD_MANIFEST, SUMMARY, WORKERS, ON_COMPUTE, VERBOSE),
+        *(_BUILD_MANIFEST, WORKERS, ON_COMPUTE, VERBOSE),
     )
 
 
@@ -189,7 +191,7 @@ def plan_params() -> tuple[Param, ...]:
     """Options of ``plan``."""
     writing = {"output", "results-dir", "manifest-out", "build-summary", "run-summary", "db", "report"}
     writing |= {"openmetrics", "benchmark-json", "github-summary", "heartbeat", "perf-csv-schema", "resume"}
-    writing |= {"live", "retries", "build-jobs"}
+    writing |= {"live", "retries", "build-jobs", "queue-timeout", "summary-output", "cleanup-perf"}
     return _sorted(*(param for param in shared() if param.name not in writing))
 
 

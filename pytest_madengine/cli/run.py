@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: What a build phase writes when the user names no file.
 DEFAULT_MANIFEST = "build_manifest.json"
-#: Files of the last item beside perf.csv, which ``--cleanup-perf`` removes (contract 12.5).
-_LAST_ITEM = ("perf_entry*", "common_info.json")
 
 
 def body_of_run(program: str) -> Body:
@@ -48,7 +46,6 @@ def run(values: dict[str, Any], words: list[str]) -> int:
 
       madengine run --manifest-file build_manifest.json --tags dummy
     """
-    table = params.run_params()
     manifest = values.get("manifest")
     from_manifest = bool(manifest and Path(manifest).expanduser().is_file())
     if from_manifest:
@@ -57,18 +54,9 @@ def run(values: dict[str, Any], words: list[str]) -> int:
         raise ConfigError(
             "no models are selected", hint="give --tags NAME or TAG, or --manifest-file FILE; see discover"
         )
-    summary = _path(values.get("summary_output"))
-    options = params.pytest_words(table, values)
-    if summary is not None:
-        options.append(f"--mad-run-summary={summary}")
-        if not from_manifest:
-            options.append(f"--mad-build-summary={summary}")
-    session = _PytestSession(options, values, words)
+    session = _PytestSession(params.pytest_words(params.run_params(), values), values, words)
     code = session.run()
-    if summary is not None and not session.recorder.finished:
-        _write_aborted(summary, "run" if from_manifest else "both")
-    if values.get("cleanup_perf"):
-        _remove_last_item(Path(values.get("output") or "perf.csv"))
+    session.write_aborted("run" if from_manifest else "both")
     return code
 
 
@@ -93,14 +81,10 @@ def build(values: dict[str, Any], words: list[str]) -> int:
         raise ConfigError(
             "no models are selected", hint="give --tags NAME or TAG, or --batch-manifest FILE; see discover"
         )
-    summary = _path(values.get("summary_output"))
     options = ["--mad-build-only", *params.pytest_words(params.build_params(), values)]
-    if summary is not None:
-        options.append(f"--mad-build-summary={summary}")
     session = _PytestSession(options, values, words, building=True)
     code = session.run()
-    if summary is not None and not session.recorder.finished:
-        _write_aborted(summary, "build")
+    session.write_aborted("build")
     return code
 
 
@@ -150,6 +134,26 @@ class _PytestSession:
             self._show(status)
         return exit_code(status, records, building=self.building)
 
+    def write_aborted(self, phases: str) -> None:
+        """The summary of a session that ended before it began: nobody may read an older one as its result.
+
+        :param phases: ``build``, ``run`` or ``both``.
+        """
+        from pytest_madengine.files import write_atomic
+        from pytest_madengine.summaries import both_phases, build_phase, run_phase
+
+        text = self.values.get("summary_output")
+        if not text or self.recorder.finished:
+            return
+        content: dict[str, Any] = {"run": run_phase, "build": build_phase, "both": both_phases}[phases](())
+        if phases == "both":
+            content["overall_success"] = False
+        path = Path(text).expanduser()
+        try:
+            write_atomic(path, json.dumps({**content, "error": "nothing ran"}, indent=2) + "\n")
+        except OSError as error:
+            raise ConfigError(f"--summary-output {path}: {error.strerror or error}") from None
+
     def _verbosity(self) -> list[str]:
         if self.quiet:
             return ["-q", "--no-header"]
@@ -192,29 +196,3 @@ class _PytestSession:
                 say(f"setting {option.name}: command line")
             elif option.env in os.environ:
                 say(f"setting {option.name}: environment variable {option.env}")
-
-
-def _path(text: str | None) -> Path | None:
-    return Path(text).expanduser() if text else None
-
-
-def _write_aborted(path: Path, phases: str) -> None:
-    """The summary of a session that ended before it began: nobody may read an older one as its result."""
-    from pytest_madengine.files import write_atomic
-    from pytest_madengine.summaries import both_phases, build_phase, run_phase
-
-    content: dict[str, Any] = {"run": run_phase, "build": build_phase, "both": both_phases}[phases](())
-    if phases == "both":
-        content["overall_success"] = False
-    try:
-        write_atomic(path, json.dumps({**content, "error": "nothing ran"}, indent=2) + "\n")
-    except OSError as error:
-        raise ConfigError(f"--summary-output {path}: {error.strerror or error}") from None
-
-
-def _remove_last_item(output: Path) -> None:
-    directory = output.expanduser().parent
-    for pattern in _LAST_ITEM:
-        for path in directory.glob(pattern):
-            if path.is_file():
-                path.unlink()

@@ -72,15 +72,19 @@ def wait(
     job: SlurmJob,
     environ: Mapping[str, str],
     *,
+    queue_limit: float | None = None,
     on_state: Callable[[str], None] = lambda state: None,
     sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> int:
-    """The exit status that the job wrote.  An interrupt of the wait cancels the job.
+    """The exit status that the job wrote.  A wait that ends in any other way cancels the job.
 
+    :param queue_limit: seconds in the queue; ``None``: no limit.
     :param on_state: called with every new state, e.g. ``PENDING (Resources)``.
-    :raises SlurmError: the job ended without a result, or Slurm does not know it any more.
+    :raises SlurmError: the job ended without a result, waited too long in the queue, or Slurm does not know
+        it any more.
     """
-    pause, failures, last = _FIRST_PAUSE, 0, ""
+    pause, failures, last, start = _FIRST_PAUSE, 0, "", clock()
     try:
         while True:
             state = state_of(job, environ)
@@ -90,9 +94,14 @@ def wait(
                 on_state(state)
             gone = state is not None and state.partition(" ")[0] not in _ALIVE
             if gone or failures >= _PATIENCE:
-                return _result(job, last or "unknown", sleep)
+                return _result(job, last or "unknown", sleep, clock)
+            if queue_limit is not None and last.startswith("PENDING") and clock() - start > queue_limit:
+                raise SlurmError(
+                    f"Slurm job {job.id} waited longer than {queue_limit:g} s in the queue: {last}",
+                    hint="raise --queue-timeout, or ask for less in the slurm block",
+                )
             if state is not None and job.result.exists():
-                return _result(job, last, sleep)
+                return _result(job, last, sleep, clock)
             sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
     except BaseException:
@@ -121,8 +130,8 @@ def cancel(job: SlurmJob, environ: Mapping[str, str]) -> None:
     _command(["scancel", job.id], environ)
 
 
-def _result(job: SlurmJob, state: str, sleep: Callable[[float], None]) -> int:
-    deadline = time.monotonic() + _FILE_LIMIT
+def _result(job: SlurmJob, state: str, sleep: Callable[[float], None], clock: Callable[[], float]) -> int:
+    deadline = clock() + _FILE_LIMIT
     while True:
         try:
             text = job.result.read_text(encoding="utf-8").strip()
@@ -130,7 +139,7 @@ def _result(job: SlurmJob, state: str, sleep: Callable[[float], None]) -> int:
             text = ""
         if re.fullmatch(r"\d{1,3}", text):
             return int(text)
-        if time.monotonic() > deadline:
+        if clock() > deadline:
             raise SlurmError(
                 f"Slurm job {job.id} ended as {state} and left no result",
                 hint=f"see its output in {job.result.parent}",

@@ -17,6 +17,11 @@ from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.results.rows import file_rows, super_records
 
+#: The files about the last item (contract 12.5).
+LAST_ITEM: Final = (
+    *("perf_entry.json", "perf_entry.csv", "common_info.json"),
+    *("perf_entry_super.json", "perf_entry_super.csv"),
+)
 #: Columns of perf_super.csv.
 SUPER_COLUMNS: Final = (*V2_COLUMNS, "configs", "multi_results")
 #: Rows of perf.csv above which perf.html is left to the command line.
@@ -58,6 +63,15 @@ class SideFiles:
                 )
             self._json("perf_entry_super.json", entries)
             self._csv("perf_entry_super.csv", SUPER_COLUMNS, map(_super_cells, entries))
+
+    def remove_last_item(self) -> None:
+        """Removes the files about the last item (``--mad-cleanup-perf``).
+
+        :raises ResultError: one of them cannot be removed.
+        """
+        with self._writing():
+            for name in LAST_ITEM:
+                (self._directory / name).unlink(missing_ok=True)
 
     def finish(self, records: Iterable[RunRecord]) -> tuple[str, ...]:
         """Adds the records of a run to perf_super.* and makes perf.html: once, at the end of the run.

@@ -125,6 +125,26 @@ def test_a_job_that_is_refused(repository: Repository, registry: Registry, clust
     assert repository.statuses() == {"a": "FAILURE", "b": "FAILURE"}
 
 
+def test_a_job_that_waits_too_long(repository: Repository, registry: Registry, cluster: Cluster) -> None:
+    """Contract 16.1: waiting is limited, and a wait that is given up cancels the job."""
+    repository.model("m")
+    other = cluster.ask("sbatch", "--parsable", "--exclusive", "-w", "n1", "--wrap", "sleep 600").strip()
+    try:
+        process = command(
+            repository,
+            cluster,
+            *("--tags", "m", "-r", registry.host, "--queue-timeout", "1"),
+            *context(repository, nodelist="n1"),
+        )
+        output, _ = process.communicate()
+        assert process.returncode == 3, output
+        assert "waited longer than 1 s in the queue" in output
+        assert repository.statuses() == {"m": "FAILURE"}
+        wait_until(lambda: cluster.ask("squeue", "-h", "-o", "%i").split() == [other], "ours is gone")
+    finally:
+        cluster.ask("scancel", other)
+
+
 def test_an_interrupt_cancels_the_job(repository: Repository, registry: Registry, cluster: Cluster) -> None:
     repository.model("slow", dockerfile=repository.dockerfile("RUN sleep 600", name="slow"))
     process = command(repository, cluster, "--tags", "slow", "-r", registry.host, *context(repository))
