@@ -7,6 +7,7 @@ import posixpath
 from typing import Any, Final
 from urllib.parse import quote
 
+from pytest_madengine.files import encoded
 from pytest_madengine.linting.findings import Finding, Report, Rule, Severity, fingerprints
 from pytest_madengine.linting.rules import RULES
 
@@ -14,6 +15,8 @@ _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _BASE: Final = "%SRCROOT%"
 #: Name under which viewers keep the identity of a result.
 FINGERPRINT: Final = "madengineLint/v1"
+#: Results of one run that code scanning takes; with more it refuses all of them.
+LIMIT: Final = 25_000
 #: How serious code scanning takes a rule about secrets, from 0 to 10.
 _SECURITY: Final = {"MAD401": "8.0", "MAD402": "6.0", "MAD403": "6.5", "MAD404": "8.0"}
 
@@ -27,6 +30,14 @@ def render_sarif(report: Report, version: str, *, prefix: str = "", documentatio
     """
     index = {rule.id: number for number, rule in enumerate(RULES)}
     marks = fingerprints(report.findings)
+    results = [
+        _result(finding, index[finding.rule.id], mark, prefix)
+        for finding, mark in zip(report.findings, marks, strict=True)
+    ]
+    if len(results) > LIMIT:
+        # The order of the words is that of their weight; sorting keeps the order of places.
+        levels = [str(severity) for severity in Severity]
+        results = sorted(results, key=lambda result: levels.index(result["level"]))[:LIMIT]
     driver: dict[str, Any] = {
         "name": "madengine lint",
         "version": version,
@@ -38,10 +49,7 @@ def render_sarif(report: Report, version: str, *, prefix: str = "", documentatio
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {_BASE: {"description": {"text": "The root of the sources."}}},
-        "results": [
-            _result(finding, index[finding.rule.id], mark, prefix)
-            for finding, mark in zip(report.findings, marks, strict=True)
-        ],
+        "results": results,
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
@@ -89,4 +97,4 @@ def _result(finding: Finding, index: int, fingerprint: str, prefix: str) -> dict
 
 def _uri(path: str) -> str:
     """A relative URI; a colon in its first part would make a scheme of it, so it is escaped."""
-    return quote(path.encode("utf-8", "surrogateescape"), safe="/")
+    return quote(encoded(path), safe="/")

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lint_samples import LintFiles
+from pytest_madengine.linting import sarif
 from pytest_madengine.linting.findings import Finding, Place, Report, Severity, fingerprints, in_order
 from pytest_madengine.linting.jsonout import render_json
-from pytest_madengine.linting.rules import RULES, WRONG_TYPE
+from pytest_madengine.linting.rules import ODD_TAG, RULES, WRONG_TYPE
 from pytest_madengine.linting.sarif import render_sarif
 from pytest_madengine.linting.text import printable, render_text, summary
 
@@ -94,6 +95,14 @@ def test_sarif_for_code_scanning(report: Report) -> None:
     assert len({one["partialFingerprints"]["madengineLint/v1"] for one in run["results"]}) == len(
         run["results"]
     )
+
+
+def test_sarif_has_no_more_results_than_code_scanning_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most serious ones stay."""
+    monkeypatch.setattr(sarif, "LIMIT", 3)
+    found = [Finding(rule, Place("f", line), "x") for line, rule in enumerate((ODD_TAG, WRONG_TYPE) * 2, 1)]
+    (run,) = json.loads(render_sarif(Report(tuple(found)), "1"))["runs"]
+    assert [one["level"] for one in run["results"]] == ["error", "error", "note"]
 
 
 def test_nothing_found(lint_files: LintFiles) -> None:

@@ -375,6 +375,18 @@ def test_an_unknown_field_of_many_entries_is_one_finding(lint_files: LintFiles) 
     assert found.model == ""
 
 
+def test_many_models_cost_few_reads(make_root: MakeRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that models share are read once, whatever the number of models."""
+    entries = [{**ENTRY, "name": f"m{number}", "args": str(number)} for number in range(2000)]
+    root = make_root({"models.json": entries})
+    read: list[str] = []
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path.name), real(path))[1])
+    report = lint(LintRequest(root))
+    assert (report.findings, report.models) == ((), 2000)
+    assert sorted(read) == ["m.ubuntu.amd.Dockerfile", "models.json", "run.sh"]
+
+
 def test_an_unreadable_file(make_root: MakeRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Path.read_bytes
 
