@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_madengine.reports.mailcharts import Chart, charts
 from pytest_madengine.reports.mailtable import Row, Table, results
-from pytest_madengine.reports.reasons import Reasons
+from pytest_madengine.reports.reasons import Reason, Reasons
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -78,6 +79,10 @@ class Failure:
     #: Performance, build and host, as far as the row has them.
     facts: str = ""
     log_file: str = ""
+    #: ``failed 3 times``; empty for once.
+    times: str = ""
+    #: It succeeded after that.
+    recovered: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,12 +136,38 @@ class Mail:
         return " ".join(f"MAD results: {said or 'no results'} ({cut(names, 60)})".split())
 
     def failures(self, limit: int) -> list[Failure]:
-        """The failed results, newest first."""
-        return [self._failure(row, self._headers[id(row)]) for row in self._failed[:limit]]
+        """The models that failed, each with its newest failure: first those whose newest result it is."""
+        return [self._failure(row) for row in self._failed[:limit]]
+
+    @property
+    def failed_models(self) -> int:
+        """How many models failed."""
+        return len(self._failed)
+
+    @cached_property
+    def models(self) -> int:
+        """How many models have results."""
+        return len({row["model"] for row in self.rows})
 
     @cached_property
     def _failed(self) -> list[Row]:
-        return [row for row in reversed(self.rows) if row.failed]
+        newest: dict[tuple[str, str], Row] = {}
+        for row in self.rows:
+            if row.failed:
+                newest.pop(_key(row), None)
+                newest[_key(row)] = row
+        found = list(newest.values())[::-1]
+        still = [self._last[_key(row)] == "FAILURE" for row in found]
+        return [*itertools.compress(found, still), *itertools.compress(found, map(operator.not_, still))]
+
+    @cached_property
+    def _last(self) -> dict[tuple[str, str], str]:
+        """The newest outcome of each model; a skip says nothing about it."""
+        return {_key(row): row.status for row in self.rows if row.status != "SKIPPED"}
+
+    @cached_property
+    def _times(self) -> Counter[tuple[str, str]]:
+        return Counter(_key(row) for row in self.rows if row.failed)
 
     @cached_property
     def _headers(self) -> dict[int, tuple[str, ...]]:
@@ -149,14 +180,22 @@ class Mail:
             self._charts[limit] = charts(self.rows, limit)
         return self._charts[limit]
 
-    def _failure(self, row: Row, header: tuple[str, ...]) -> Failure:
-        known = self.reasons.of(header, row.values)
+    def _failure(self, row: Row) -> Failure:
+        known = self.reasons.of(self._headers[id(row)], row.values)
+        times = self._times[_key(row)]
         facts = f"{row['performance']} {row['metric']}".strip() if row["performance"] else ""
         build = f"build {row['build_number']}" if row["build_number"] not in ("", "0") else ""
         facts = ", ".join(filter(None, (facts, build, row["machine_name"])))
-        if known is None:
-            return Failure(row["model"], row["reason"], facts=facts)
-        return Failure(row["model"], known.text, known.hint, facts, known.log_file)
+        known = known or Reason(row["reason"])
+        return Failure(
+            row["model"],
+            known.text,
+            known.hint,
+            facts,
+            known.log_file,
+            f"failed {times} times" if times > 1 else "",
+            self._last[_key(row)] == "SUCCESS",
+        )
 
     def html(self, limits: Limits) -> str:
         """The page: everything that mail programs drop is absent (style sheets, scripts, images, SVG)."""
@@ -170,9 +209,10 @@ class Mail:
                 when=self.when,
                 counts=self.counts,
                 total=len(self.rows),
+                models=self.models,
                 widths=_widths(self.counts),
                 failures=self.failures(limits.failures),
-                failures_left=max(0, self.counts.get("FAILURE", 0) - limits.failures),
+                failures_left=max(0, self.failed_models - limits.failures),
                 charts=shown,
                 bars_left=left,
                 tables=_shown_tables(self.tables, limits),
@@ -199,6 +239,11 @@ class Mail:
     def _most_rows(self) -> int:
         # No row has less than 60 bytes of markup.
         return min(max((len(table.rows) for table in self.tables), default=0), CLIP // 60)
+
+
+def _key(row: Row) -> tuple[str, str]:
+    """What makes two rows results of the same model."""
+    return row["model"], row["gpu_architecture"]
 
 
 def _largest(render: Callable[[int], str], most: int, clip: int) -> str:

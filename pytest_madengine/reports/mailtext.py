@@ -29,9 +29,11 @@ def _lines(mail: Mail) -> Iterator[str]:
     if failures:
         yield from ("", "Failures")
     for failure in failures:
-        yield f"  {_one(failure.model)}{f' ({_one(failure.facts)})' if failure.facts else ''}"
+        facts = ", ".join(filter(None, (_one(failure.facts), failure.times)))
+        since = ", has succeeded since" if failure.recovered else ""
+        yield f"  {_one(failure.model)}{f' ({facts})' if facts else ''}{since}"
         yield from (f"      {_one(text)}" for text in (failure.reason, failure.hint) if text)
-    left = mail.counts.get("FAILURE", 0) - len(failures)
+    left = mail.failed_models - len(failures)
     if left:
         yield f"  and {left} more"
     for chart in mail.charts()[0]:

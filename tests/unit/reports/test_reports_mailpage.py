@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_madengine.reports.mailcharts import charts
-from pytest_madengine.reports.mailpage import CLIP, Mail, cut
+from pytest_madengine.reports.mailpage import CLIP, Limits, Mail, cut
 from pytest_madengine.reports.mailtable import Table, read_table
 from pytest_madengine.reports.mailtext import mail_text
 from pytest_madengine.reports.reasons import Reasons
@@ -146,6 +146,33 @@ def test_failures_come_first_with_reasons(tmp_path: Path) -> None:
     assert mail.subject == "MAD results: 1 FAILURE, 1 SUCCESS (perf)"
     plain = mail_text(mail)
     assert plain.index("out of <memory>") < plain.index("good")
+
+
+def test_each_failed_model_is_said_once(tmp_path: Path) -> None:
+    """Models that still fail first; of the others, that they succeeded since.  A skip does not count."""
+    rows = [
+        row("flaky", "", "FAILURE", build_number="1"),
+        row("flaky", "5"),
+        row("broken", "", "FAILURE", build_number="1"),
+        row("broken", "", "FAILURE", build_number="2"),
+        row("broken", "", "SKIPPED"),
+        row("gone", "", "FAILURE", gpu_architecture="gfx90a"),
+        row("gone", "7", gpu_architecture="gfx942"),
+    ]
+    mail = mail_of(tmp_path, rows)
+    found = [(one.model, one.facts, one.times, one.recovered) for one in mail.failures(9)]
+    assert found == [
+        ("gone", "", "", False),
+        ("broken", "build 2", "failed 2 times", False),
+        ("flaky", "build 1", "", True),
+    ]
+    text = Page(mail.message()).text
+    assert "7 results of 3 models" in text
+    assert text.count("has succeeded since") == 1
+    plain = mail_text(mail).splitlines()
+    assert "  broken (build 2, failed 2 times)" in plain
+    assert "  flaky (build 1), has succeeded since" in plain
+    assert "and 1 more" in mail.html(Limits(failures=2))
 
 
 def test_a_column_with_the_reason_is_enough(tmp_path: Path) -> None:
