@@ -78,9 +78,14 @@ def find_leaks(text: str) -> Iterator[Leak]:
                 yield Leak(kind, match.start())
 
 
-def find_assignments(text: str) -> Iterator[Leak]:
-    """Literal values of variables with the name of a secret, in scripts and Dockerfiles."""
+def find_assignments(text: str, *, python: bool = False) -> Iterator[Leak]:
+    """Literal values of variables with the name of a secret, in scripts and Dockerfiles.
+
+    :param python: only what stands in quotes is a literal.
+    """
     for match in _ASSIGNMENT.finditer(text):
+        if python and not match["value"].startswith(("'", '"')):
+            continue
         spaced = "=" not in text[match.end("name") : match.start("value")]
         if spaced and not match[0].lstrip().startswith("ENV"):
             continue

@@ -24,7 +24,7 @@ def check_program(source: Source, texts: Texts, collector: Collector) -> bool:
         return False
     positions = Positions(text)
     hint = "take it out and revoke it; secrets are not in the environment of this program"
-    for leak in (*find_leaks(text), *find_assignments(text)):
+    for leak in (*find_leaks(text), *find_assignments(text, python=True)):
         place = Place(source.path, *positions.at(leak.offset))
         rule = rules.SECRET if leak.certain else rules.SECRET_VALUE
         collector.add(rule, place, f"{leak.what}", hint=hint)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pytest_madengine.catalog.checks import RootFiles
 from pytest_madengine.catalog.discovery import Source, survey
 from pytest_madengine.catalog.selectors import ModelIndex, parse_selectors, resolve
-from pytest_madengine.errors import CatalogError, ConfigError
+from pytest_madengine.errors import CatalogError, ConfigError, SelectorError
 from pytest_madengine.linting import rules
 from pytest_madengine.linting.configs import DataChecks, check_credentials, check_leaks, check_tools
 from pytest_madengine.linting.dockerfiles import DockerfileChecks
@@ -62,7 +62,7 @@ def lint(request: LintRequest) -> Report:
     collector = Collector(request.ignored)
     texts = Texts(root, collector)
     entries, not_executed = _read_models(request, texts, collector)
-    chosen = _chosen(request.tags, entries)
+    chosen = _chosen(request.tags, entries, not_executed)
     tools = check_tools(texts, collector)
     context = _context(request, tools)
     files = RootFiles(root)
@@ -129,11 +129,17 @@ def _report_layout(error: CatalogError, root: Path, collector: Collector) -> Non
         collector.add(rules.UNREADABLE, Place(path), reason or message, hint=error.hint)
 
 
-def _chosen(tags: Sequence[str], entries: Sequence[Entry]) -> list[Entry]:
+def _chosen(tags: Sequence[str], entries: Sequence[Entry], not_executed: Sequence[str]) -> list[Entry]:
     """The entries that the selectors choose; all of them without a selector."""
     if not tags:
         return list(entries)
-    selection = resolve(parse_selectors(tags), ModelIndex(entry.model for entry in entries))
+    try:
+        selection = resolve(parse_selectors(tags), ModelIndex(entry.model for entry in entries))
+    except SelectorError as error:
+        if not not_executed:
+            raise
+        hint = f"models of {', '.join(not_executed)} are known only with --dynamic"
+        raise SelectorError(error.message, hint=hint, log_tail=error.log_tail) from None
     names = {item.model.name for item in selection.items}
     return [entry for entry in entries if entry.model.name in names]
 

@@ -131,7 +131,7 @@ class ScriptChecks:
         interpreter = _INTERPRETERS.get(suffix)
         if interpreter is None:
             return
-        for leak in find_assignments(text):
+        for leak in find_assignments(text, python=interpreter == "python3"):
             place = Place(path, *positions.at(leak.offset))
             self._collector.add(rules.SECRET_VALUE, place, f"{leak.what} is a literal", hint=_HINT)
         self._check_interpreter(path, text, interpreter)

@@ -122,6 +122,12 @@ def test_arguments(text: str, count: int) -> None:
     assert len(list(find_arguments(text))) == count
 
 
+def test_only_texts_are_literals_in_python() -> None:
+    text = "secret = config.secret_value\npassword = 'hunter22'\n"
+    assert len(list(find_assignments(text))) == 2
+    assert len(list(find_assignments(text, python=True))) == 1
+
+
 def test_values_of_other_types_are_no_secrets() -> None:
     assert not is_secret_value("TOKEN", 123456789)
     assert not is_secret_value("TOKEN", "two words here")

@@ -472,6 +472,10 @@ def test_tags(lint_files: LintFiles, make_root: MakeRoot) -> None:
     assert ([one.rule.id for one in report.findings], report.models) == (["MAD004"], 1)
     with pytest.raises(ConfigError, match="No models found"):
         lint(LintRequest(make_root(name="other"), tags=["nope"]))
+    root = make_root(dynamic("def list_models():\n    return []\n"), name="third")
+    with pytest.raises(ConfigError) as raised:
+        lint(LintRequest(root, tags=["d/x"]))
+    assert raised.value.hint == "models of scripts/d/get_models_json.py are known only with --dynamic"
 
 
 def test_no_mad_root(tmp_path: Path) -> None:
