@@ -20,7 +20,7 @@ from benchmarks.containers import find_image
 _PURE = ("startup", "collection", "commands", "perfcsv")
 _ENGINE = ("overhead", "output")
 #: Longer ones, by ``--all``.
-_LONG = ("builds", "scheduling", "data_transfer", "history")
+_LONG = ("builds", "scheduling", "data_transfer", "history", "report")
 _HEADER = ("benchmark", "plugin", "reference", "ratio", "figure", "bar", "verdict")
 
 

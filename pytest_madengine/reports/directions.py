@@ -9,6 +9,7 @@ from typing import Final
 _TIME_PER: Final = re.compile(r"^(n|u|m)?s(ec(onds?)?)?(/|_per_|\bper\b)|^(time|latency)_?per_")
 _HIGHER: Final = re.compile(
     r"/ ?s(ec(ond)?s?)?(?![a-z])|per[ _-]?s(ec(ond)?s?)?(?![a-z])|throughput|bandwidth|speed|flops"
+    r"|/ ?(min(ute)?|h(ou)?r?)$|per[ _-]?(min(ute)?|hour|day|watt|joule)|/ ?[wj]$"
     r"|^(sps|tps|qps|fps|ips|rps|mfu)$"
     r"|accurac|(^|[_\W])acc($|[_\W])|score|bleu|rouge|(^|_)f1($|_)|(^|_)map($|_)|(^|_)auc($|_)|top_?[15]"
     r"|efficien|utili[sz]ation"

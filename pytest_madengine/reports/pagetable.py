@@ -33,8 +33,7 @@ class Column:
         return len(self.index)
 
     def __iter__(self) -> Iterator[str]:
-        texts = list(self.values)
-        return (texts[number] for number in self.index)
+        return map(list(self.values).__getitem__, self.index)
 
     def last(self, count: int) -> list[str]:
         """The last ``count`` cells."""

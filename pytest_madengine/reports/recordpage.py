@@ -15,7 +15,7 @@ from pytest_madengine.errors import ResultError
 from pytest_madengine.files import encoded
 from pytest_madengine.reports.pagedata import PageData, builds_as_sessions, column_of
 from pytest_madengine.reports.pagedetails import Details, Link, details_of
-from pytest_madengine.reports.pagetable import Table
+from pytest_madengine.reports.pagetable import Column, Table
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.results.rows import V2_COLUMNS, file_rows
 
@@ -123,21 +123,26 @@ def matches(table: Table, records: Sequence[Mapping[str, Any]]) -> list[int]:
     waiting: dict[tuple[str, ...], list[int]] = {}
     for position, record in enumerate(records):
         for row in file_rows(RunRecord.from_dict(record), header):
-            waiting.setdefault(_key(row[name] for name in header), []).append(position)
-    rows = list(zip(*table.columns, strict=True))
-    found = [-1] * len(rows)
+            waiting.setdefault(tuple(_as_read(row[name]) for name in header), []).append(position)
+    found = [-1] * table.rows
+    if not waiting:
+        return found
+    rows = list(zip(*map(_cells_as_read, table.columns), strict=True))
     for place in range(len(rows) - 1, -1, -1):
-        candidates = waiting.get(_key(rows[place]))
+        candidates = waiting.get(rows[place])
         if candidates:
             found[place] = candidates.pop()
     return found
 
 
-def _key(cells: Iterable[str]) -> tuple[str, ...]:
-    """Cells as they come out of the file again (see ``perfcsv.csv_bytes``): blanks in front are not kept."""
-    return tuple(
-        cell.replace("\0", "").encode("utf-8", "backslashreplace").decode().lstrip(" ") for cell in cells
-    )
+def _as_read(cell: str) -> str:
+    """A cell as it comes out of the file again (see ``perfcsv.csv_bytes``): blanks in front are not kept."""
+    return cell.replace("\0", "").encode("utf-8", "backslashreplace").decode().lstrip(" ")
+
+
+def _cells_as_read(column: Column) -> list[str]:
+    texts = [_as_read(text) for text in column.values]
+    return [texts[number] for number in column.index]
 
 
 def _page(

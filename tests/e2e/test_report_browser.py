@@ -515,7 +515,7 @@ def test_every_view_is_readable(visit: Visits, site: Path, artifacts: Path, sche
     )
     assert one.page.evaluate(CONTRAST) == []
     assert one.page.evaluate(NAMELESS) == []
-    one.page.locator("dialog h3", has_text="Provenance").scroll_into_view_if_needed()
+    one.page.locator("dialog h3", has_text="Provenance").evaluate("node => node.scrollIntoView()")
     one.page.screenshot(path=artifacts / f"report-{size}-{scheme}-provenance.png")
 
 

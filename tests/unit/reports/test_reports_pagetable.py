@@ -116,7 +116,18 @@ def test_texts_that_are_no_numbers(text: str) -> None:
             (name, 1)
             for name in ("samples_per_second", "tokens/s", "tokens/s/gpu", "tok/s", "MB/s", "TFLOPS")
         ),
-        *((name, 1) for name in ("accuracy", "rouge1", "bus_bandwidth_GBps", "requests per second", "sps")),
+        *(
+            (name, 1)
+            for name in (
+                "accuracy",
+                "rouge1",
+                "bus_bandwidth_GBps",
+                "tokens_per_watt",
+                "images/min",
+                "requests per second",
+                "sps",
+            )
+        ),
         *(
             (name, -1)
             for name in ("latency_ms", "ttft", "time_per_output_token", "loss", "s/it", "ms_per_step")

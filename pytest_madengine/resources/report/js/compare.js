@@ -182,6 +182,7 @@ class Compare {
     const length = Math.max(Math.min(Math.abs(pair.change) / 0.2, 1) * 28, 1);
     const kind = pair.mark.startsWith("not") ? "dim" : pair.kind;
     return svg("svg", { class: `bar ${kind}`, width: 60, height: 12, viewBox: "0 0 60 12", "aria-hidden": "true" },
-      svg("rect", { x: pair.change < 0 ? 30 - length : 30, y: 2, width: length, height: 8, rx: 1.5 }), svg("line", { x1: 30, x2: 30, y1: 0, y2: 12 }));
+      svg("path", { d: "M0 1h60v10h-60z" }), svg("rect", { x: pair.change < 0 ? 30 - length : 30, y: 1, width: length, height: 10 }),
+      svg("line", { x1: 30, x2: 30, y1: 0, y2: 12 }));
   }
 }

@@ -118,7 +118,7 @@ class Page {
   /** Tiles become buttons: they filter, or show the view that explains them. */
   tiles() {
     for (const tile of document.querySelectorAll(".tile[data-status], .tile[data-view]")) {
-      const button = el("button", { type: "button", className: tile.className }, ...tile.childNodes);
+      const button = el("button", { type: "button", className: tile.className, title: tile.title || null }, ...tile.childNodes);
       button.addEventListener("click", () => {
         if (tile.dataset.view) {
           this.select(tile.dataset.view);
