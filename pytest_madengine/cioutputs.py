@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets as random_source
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,23 @@ from pytest_madengine.results.record import Outcome, RunRecord
 if TYPE_CHECKING:
     from pytest_madengine.reports.github import Place
     from pytest_madengine.session import MadSession
+
+
+@contextlib.contextmanager
+def commands_off(environ: Mapping[str, str], write: Callable[[str], None]) -> Iterator[None]:
+    """What is printed meanwhile holds no command for the runner of GitHub Actions, whatever a model put in it.
+
+    :param write: prints one line; the same stream as that of the untrusted text.
+    """
+    if environ.get("GITHUB_ACTIONS") != "true":
+        yield
+        return
+    token = _new_token()
+    write(f"::stop-commands::{token}")
+    try:
+        yield
+    finally:
+        write(f"::{token}::")
 
 
 class CiOutputs:
@@ -42,7 +60,7 @@ class CiOutputs:
         do nothing.  Not even ``##[...]`` in the middle of a line.
         """
         if self._on_github and not session.config.option.collectonly:
-            self._token = f"mad-{random_source.token_hex(16)}"
+            self._token = _new_token()
             _write_lines(session.config, [f"::stop-commands::{self._token}"])
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -166,6 +184,11 @@ class CiOutputs:
         workspace = self.session.settings.environ.get("GITHUB_WORKSPACE") or str(Path.cwd())
         name = os.path.relpath(path, workspace)
         return Place(str(path) if name.startswith("..") else name, lines[index] if index < len(lines) else 1)
+
+
+def _new_token() -> str:
+    """A name for the command that ends a stop, which no model can know."""
+    return f"mad-{random_source.token_hex(16)}"
 
 
 def _write_lines(config: pytest.Config, lines: Sequence[str]) -> None:

@@ -121,6 +121,21 @@ def pytest_mad_result(config, record):
     assert re.fullmatch(r"::error title=[^:,]*::[^\n]*", found[0])
 
 
+@pytest.mark.parametrize("on_github", [True, False])
+def test_other_front_ends_can_switch_commands_off(on_github: bool) -> None:
+    """For what the command lines print after the session; also when that breaks off."""
+    from pytest_madengine.cioutputs import commands_off
+
+    lines: list[str] = []
+    environ = {"GITHUB_ACTIONS": "true"} if on_github else {}
+    with pytest.raises(KeyboardInterrupt), commands_off(environ, lines.append):
+        lines += HOSTILE
+        raise KeyboardInterrupt
+    lines.append("::error::ours")
+    assert commands("\n".join(lines))[-1] == "::error::ours"
+    assert (commands("\n".join(lines)) == ["::error::ours"]) == on_github
+
+
 def test_everything_ends_when_nothing_ran(github: Any) -> None:
     github.model("ok")
     result = github.run("--mad-tags", "demo", "-k", "nothing")
