@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def commands_off(environ: Mapping[str, str], write: Callable[[str], None]) -> Iterator[None]:
-    """What is printed meanwhile holds no command for the runner of GitHub Actions, whatever a model put in it.
+    """What is printed meanwhile holds no command for GitHub's runner, whatever a model put in it.
 
     :param write: prints one line; the same stream as that of the untrusted text.
     """

@@ -128,12 +128,17 @@ def test_other_front_ends_can_switch_commands_off(on_github: bool) -> None:
 
     lines: list[str] = []
     environ = {"GITHUB_ACTIONS": "true"} if on_github else {}
-    with pytest.raises(KeyboardInterrupt), commands_off(environ, lines.append):
-        lines += HOSTILE
-        raise KeyboardInterrupt
+
+    def printed() -> None:
+        with commands_off(environ, lines.append):
+            lines.extend(HOSTILE)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        printed()
     lines.append("::error::ours")
-    assert commands("\n".join(lines))[-1] == "::error::ours"
     assert (commands("\n".join(lines)) == ["::error::ours"]) == on_github
+    assert (lines == [*HOSTILE, "::error::ours"]) != on_github
 
 
 def test_everything_ends_when_nothing_ran(github: Any) -> None:
