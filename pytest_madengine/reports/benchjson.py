@@ -83,7 +83,11 @@ def _number(metric: Metric) -> int | float | None:
     if metric.outcome is not Outcome.SUCCESS or "_" in metric.value:
         return None
     try:
-        return int(metric.value)
+        whole = int(metric.value)
+        float(whole)
+        return whole
     except ValueError:
         value = metric.number
+    except OverflowError:
+        return None  # No reader of JSON has a number for it.
     return value if value is not None and abs(value) != float("inf") and value == value else None

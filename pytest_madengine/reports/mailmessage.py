@@ -25,16 +25,18 @@ def parse_address(text: str, option: str) -> Address:
     name, found = email.utils.parseaddr(text) if text.isprintable() else ("", "")
     try:
         address = Address(display_name=name, addr_spec=found)
+        # As DNS writes it: headers have nothing else.
+        domain = address.domain.encode("idna").decode("ascii")
     except (MessageError, ValueError, IndexError):
-        address = Address()
-    user, host = address.username, address.domain
+        address, domain = Address(), ""
+    user = address.username
     # parseaddr takes the first of several addresses and drops comments: what is left must be all there was.
     whole = found == text.strip() or re.fullmatch(rf"[^<>]*<{re.escape(found)}>", text.strip()) is not None
-    if not user or not host or not whole or re.search(r"[\s,;<>\"]", found):
+    if not user or not domain or not whole or re.search(r"[\s,;<>\"]", found):
         raise ConfigError(
             f"{option}: {text!r} is no e-mail address", hint="write user@host, or 'Name <user@host>'"
         )
-    return Address(display_name=name, username=user, domain=_ascii(host))
+    return Address(display_name=name, username=user, domain=domain)
 
 
 def make_message(
@@ -58,11 +60,3 @@ def make_message(
     message.set_content(mail_text(mail), cte="quoted-printable")
     message.add_alternative(mail.message(), subtype="html", cte="quoted-printable")
     return message
-
-
-def _ascii(domain: str) -> str:
-    """A domain as DNS writes it; headers have nothing else."""
-    try:
-        return domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        return domain

@@ -54,7 +54,7 @@ def test_one_direction_per_file(metric: str, less: bool) -> None:
 
 def test_only_results() -> None:
     failed = record("f", Metric("1", "x"), outcome=Outcome.FAILURE)
-    texts = record("t", *(Metric(value, "x") for value in ("a|b", "", "nan", "inf", "1_0")))
+    texts = record("t", *(Metric(value, "x") for value in ("a|b", "", "nan", "inf", "1_0", "9" * 400)))
     row = record("r", Metric("1", "x", outcome=Outcome.FAILURE))
     assert benchmarks([failed, texts, row]) == ([], [])
 
@@ -80,4 +80,4 @@ def test_values_are_numbers_of_json(value: Any) -> None:
     bigger, _ = benchmarks([record("m", Metric(str(value), "x"))])
     for entry in json.loads(json.dumps(bigger, allow_nan=False)):
         assert math.isfinite(entry["value"])
-        assert entry["value"] == float(str(value))
+        assert float(entry["value"]) == float(str(value))

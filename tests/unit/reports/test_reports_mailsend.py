@@ -100,7 +100,16 @@ def test_addresses(text: str, address: str) -> None:
     "text",
     [
         *("", " ", "a", "@b", "a@", "a b@c", "a@b c", "a@b, c@d", "a@b;c@d", "<a@b> x", "a@b (x)", "ü@b"),
-        *("a@b\nBcc: c@d", "a\r\n@b", "x <a@b", "x a@b>", '"q q"@b', "a@b@c", "undisclosed:;"),
+        *(
+            "a@b\nBcc: c@d",
+            "a\r\n@b",
+            "x <a@b",
+            "x a@b>",
+            '"q q"@b',
+            "a@b@c",
+            "undisclosed:;",
+            f"a@{'ü' * 64}.b",
+        ),
     ],
 )
 def test_no_addresses(text: str) -> None:
