@@ -8,20 +8,24 @@ from typing import Final, NamedTuple
 
 from pytest_madengine.secrets import MASK, Redactor, is_secret_name
 
-#: Forms that are nothing else, by what they are.  Each begins with literal text, so a search is fast.
+#: Forms that are nothing else, by what they are.  Each begins with literal text and every repetition is
+#: bounded, so that a search is fast, whatever the text.
 _FORMS: Final[tuple[tuple[str, str], ...]] = (
     ("a GitHub token", r"gh[pousr]_[A-Za-z0-9]{36,251}|github_pat_[A-Za-z0-9_]{22,251}"),
     ("a GitLab token", r"glpat-[A-Za-z0-9_-]{20,100}"),
     ("an AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    ("a Slack token", r"xox[abeoprs]-[0-9]+-[A-Za-z0-9-]{10,250}"),
+    ("a Slack token", r"xox[abeoprs]-[0-9]{1,30}-[A-Za-z0-9-]{10,250}"),
     ("a Hugging Face token", r"\bhf_[A-Za-z0-9]{30,100}"),
-    ("an API key", r"\bsk-(?:proj-|ant-)?(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{24,250}"),
+    ("an API key", r"(?<![A-Za-z0-9_-])sk-(?:proj-|ant-)?(?=[A-Za-z_-]{0,100}[0-9])[A-Za-z0-9_-]{24,250}"),
     ("a Docker Hub token", r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{20,100}"),
     ("a PyPI token", r"pypi-AgE[A-Za-z0-9_-]{20,250}"),
     ("an npm token", r"npm_[A-Za-z0-9]{36}"),
     ("a Google API key", r"AIza[0-9A-Za-z_-]{35}"),
     ("a private key", r"-----BEGIN (?:[A-Z0-9]{2,12} ){0,2}PRIVATE KEY-----"),
-    ("a web token", r"eyJ[A-Za-z0-9_-]{15,2000}\.eyJ[A-Za-z0-9_-]{15,2000}\.[A-Za-z0-9_-]{10,1000}"),
+    (
+        "a web token",
+        r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{15,2000}\.eyJ[A-Za-z0-9_-]{15,2000}\.[A-Za-z0-9_-]{10,1000}",
+    ),
     (
         "a password in a URL",
         r"://(?<=[A-Za-z0-9+.-]://)[^/\s:@\"'<>$]{1,100}:(?P<password>[^/\s:@\"'<>$]{1,100})@",

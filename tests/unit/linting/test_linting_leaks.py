@@ -139,3 +139,15 @@ def test_any_text(text: str) -> None:
     for search in (find_leaks, find_assignments, find_arguments):
         assert all(0 <= leak.offset <= len(text) for leak in search(text))
     assert masked(masked(text)) == masked(text)
+
+
+@pytest.mark.parametrize(
+    "piece", ["eyJ", "sk-", "xoxb-1", "://a:", "--token=", "hf_", "TOKEN=", " ", "-----BEGIN "]
+)
+def test_hostile_text_takes_no_time(piece: str) -> None:
+    """A megabyte of beginnings: quadratic searches would run into the time limit of the whole suite."""
+    text = piece * (1_000_000 // len(piece))
+    assert list(find_leaks(text)) == []
+    assert masked(text).startswith(piece[:1])
+    list(find_assignments(text))
+    list(find_arguments(text))
