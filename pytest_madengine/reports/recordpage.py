@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote
 
-from pytest_madengine.errors import ResultError
 from pytest_madengine.files import encoded
 from pytest_madengine.reports.pagedata import PageData, builds_as_sessions, column_of
 from pytest_madengine.reports.pagedetails import Details, Link, details_of
@@ -38,7 +37,7 @@ class Found:
 def read_records(results_dir: Path, limit: int = LIMIT) -> Found:
     """The newest records below a results directory, from ``records.jsonl`` of each session.
 
-    :raises ResultError: a file is there and cannot be read.
+    What cannot be read is said in the notes: the page of everything else is worth having.
     """
     found = Found()
     broken = 0
@@ -49,7 +48,8 @@ def read_records(results_dir: Path, limit: int = LIMIT) -> Found:
         try:
             lines = path.read_bytes().splitlines()
         except OSError as error:
-            raise ResultError(f"{path} cannot be read: {error.strerror}") from error
+            found.notes.append(f"{path.parent.name}/{path.name} cannot be read: {error.strerror}.")
+            continue
         for line in reversed(lines):
             record = _record(line)
             if record is None:

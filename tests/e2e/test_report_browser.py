@@ -10,8 +10,11 @@ import csv
 import io
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -552,6 +555,31 @@ def test_paper_shows_every_row(
     assert one.page.locator(".dataframe tbody tr").count() < 80
 
 
+def test_a_served_page_asks_its_server_for_nothing_else(browser: Any, page: Path) -> None:
+    """Given the page behind a web server / loaded and used / then one request has come, no icon either."""
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            asked.append(self.path)
+
+    handler = partial(Handler, directory=str(page.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            tab = browser.new_page()
+            tab.goto(f"http://127.0.0.1:{server.server_port}/perf.html")
+            tab.wait_for_selector("html.ready")
+            tab.click("#tab-trends")
+            tab.wait_for_selector(".chart svg")
+            tab.close()
+        finally:
+            server.shutdown()
+            thread.join()
+    assert asked == ["/perf.html"]
+
+
 # ---- without scripts, and against them ------------------------------------------------------------------
 
 
@@ -602,3 +630,18 @@ def test_hostile_texts_are_only_read(visit: Visits, page: Path) -> None:
     assert not [target for target in targets if not target.startswith(("#", "mad-results/"))]
     for link in one.page.locator("dialog a").all():
         link.hover()
+
+
+def test_long_texts_do_not_widen_a_phone(visit: Visits, page: Path) -> None:
+    one = visit(page, viewport=PHONE, has_touch=True)
+    for view in VIEWS:
+        one.page.click(f"#tab-{view}")
+        assert one.overflow() <= 0, view
+    one.page.click("#tab-results")
+    one.page.locator(".dataframe tbody tr[data-place]").first.tap()
+    one.page.wait_for_selector("dialog[open] pre")
+    assert one.overflow() <= 0
+    for summary in one.page.locator("dialog summary").all():
+        summary.tap()
+    wide = "(body => body.scrollWidth - body.clientWidth)(document.querySelector('dialog .body'))"
+    assert one.page.evaluate(wide) <= 0

@@ -159,6 +159,10 @@ def test_unreadable_lines_are_counted(tmp_path: Path) -> None:
     assert [one["run_id"] for one in found.records] == ["s", "ss"]
     assert found.notes == ["4 unreadable lines of records.jsonl left out."]
     assert read_records(tmp_path / "nowhere").records == []
+    (tmp_path / "mad-results" / "sss" / "records.jsonl").mkdir(parents=True)
+    found = read_records(tmp_path / "mad-results")
+    assert len(found.records) == 2
+    assert found.notes[0] == "sss/records.jsonl cannot be read: Is a directory."
 
 
 def test_the_newest_sessions_are_read(tmp_path: Path) -> None:

@@ -92,18 +92,32 @@ class Chart {
     const { median, half } = this.data.numbers;
     const group = svg("g", { class: "band" });
     let stretch = [];
+    let weak = true;
     const finish = () => {
       if (stretch.length) {
         // A band of a single value would have no width.
         const ends = stretch.length > 1 ? stretch.map((one) => [this.x(one), one])
           : [[this.x(stretch[0]) - 6, stretch[0]], [this.x(stretch[0]) + 6, stretch[0]]];
         const side = (sign) => ends.map(([x, place]) => `${x.toFixed(1)},${this.y(median[this.rows[place]] + sign * half[this.rows[place]]).toFixed(1)}`);
-        group.append(svg("polygon", { points: [...side(1), ...side(-1).reverse()].join(" ") }));
+        group.append(svg("polygon", { class: weak ? "weak" : "", points: [...side(1), ...side(-1).reverse()].join(" ") }));
         group.append(svg("polyline", { points: side(0).join(" ") }));
       }
       stretch = [];
     };
-    this.rows.forEach((row, place) => (half[row] ? stretch.push(place) : finish()));
+    this.rows.forEach((row, place) => {
+      if (!half[row]) {
+        finish();
+        return;
+      }
+      const now = this.data.verdict(row)?.weak ?? weak;
+      if (now !== weak && stretch.length) {
+        const before = stretch[stretch.length - 1];
+        finish();
+        stretch.push(before);
+      }
+      weak = now;
+      stretch.push(place);
+    });
     finish();
     return group;
   }

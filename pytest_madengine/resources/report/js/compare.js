@@ -60,13 +60,15 @@ class Compare {
   /** A run that failed has a row without a metric: it stands for all metrics of the other side. */
   joined(pairs) {
     const bare = (pair) => pair.metric === "" && pair.value(pair.a ?? pair.b) === "";
-    const same = (one, other) => one.model === other.model && one.item === other.item;
+    const name = (pair) => JSON.stringify([pair.item, pair.model]);
+    const byName = new Map();
+    for (const pair of pairs) byName.set(name(pair), [...(byName.get(name(pair)) ?? []), pair]);
     const gone = new Set();
     for (const pair of pairs) {
       if (pair.a !== undefined && pair.b !== undefined) continue;
       if (!bare(pair)) continue;
       const side = pair.a === undefined ? "b" : "a";
-      const others = pairs.filter((one) => one !== pair && same(one, pair) && one[side] === undefined);
+      const others = byName.get(name(pair)).filter((one) => one !== pair && one[side] === undefined);
       for (const other of others) Object.assign(other, this.pair(side === "a" ? pair.a : other.a, side === "b" ? pair.b : other.b, other.metric));
       if (others.length) gone.add(pair);
     }

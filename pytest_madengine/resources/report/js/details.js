@@ -178,7 +178,7 @@ class Details {
 
   facts(facts) {
     const known = facts.map(([name, value]) => [name, value === undefined || value === null ? "" : String(value)]).filter(([, value]) => value.trim());
-    return known.length ? el("dl", {}, ...known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])) : "";
+    return known.length ? el("dl", {}, ...known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { className: /^(sha256:)?[0-9a-f]{12,}$/.test(value) ? "mono" : "" }, value)])) : "";
   }
 
   attempts(found) {
