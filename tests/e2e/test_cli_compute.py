@@ -128,7 +128,9 @@ def test_a_job_that_is_refused(repository: Repository, registry: Registry, clust
 def test_a_job_that_waits_too_long(repository: Repository, registry: Registry, cluster: Cluster) -> None:
     """Contract 16.1: waiting is limited, and a wait that is given up cancels the job."""
     repository.model("m")
-    other = cluster.ask("sbatch", "--parsable", "--exclusive", "-w", "n1", "--wrap", "sleep 600").strip()
+    other = cluster.ask(
+        "sbatch", "--parsable", "--exclusive", "-w", "n1", "-o", "/dev/null", "--wrap", "sleep 600"
+    ).strip()
     try:
         process = command(
             repository,

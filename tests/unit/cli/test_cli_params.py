@@ -65,9 +65,10 @@ CONTRACT_BUILD: Final = {
 
 
 @pytest.fixture
-def words(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     """Arguments of each call of pytest; nothing runs."""
     calls: list[list[str]] = []
+    monkeypatch.chdir(tmp_path)
 
     def main(args: Sequence[str], plugins: Sequence[Any] = ()) -> int:
         calls.append(list(args))
