@@ -66,10 +66,15 @@ def target_settings(
 ) -> Settings:
     """Settings for generating files: what the options of ``generate`` say, defaults otherwise.
 
-    :raises ConfigError: there is no such directory.
+    :raises ConfigError: there is no such directory or manifest.
     """
     from pytest_madengine.roots import choose_root
 
+    if not manifest.is_file():
+        raise ConfigError(
+            f"manifest {manifest} is not a file",
+            hint="make it with: madengine-cli build --tags ... --registry HOST[:PORT]/PATH",
+        )
     variables = dict(os.environ if environ is None else environ)
     place = manifest.resolve().parent
     found = choose_root(root, variables, candidates=(Path.cwd(), place), by_manifest=True)
@@ -243,7 +248,7 @@ class _Planner:
             credentials=self._stand.credentials,
             tools=self._session.tools,
             root_entries=self._session.root_entries,
-            host=HostAbilities(),
+            host=HostAbilities(groups=frozenset({"video", "render"})),
             path_exists=self._path_exists,
             container_suffix="00000000",
             environ=self._environ(nodes),

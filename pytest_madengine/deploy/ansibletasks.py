@@ -22,6 +22,7 @@ def tasks(files: Sequence[str], context: bool) -> list[dict[str, Any]]:
         {
             "name": "Run the models and bring their results here",
             "block": [
+                _forget(),
                 *_checks(),
                 *_working_directory(),
                 *_repository(files),
@@ -50,6 +51,17 @@ def _read_environment() -> dict[str, Any]:
         {"file": "{{ item }}"},
         loop=found,
         no_log=True,
+    )
+
+
+def _forget() -> dict[str, Any]:
+    """What an earlier play left must not be read as a result of this one."""
+    return _task(
+        "Remove the tables of an earlier play",
+        "file",
+        {"path": "{{ mad_results }}/{{ item }}", "state": "absent"},
+        delegate_to="localhost",
+        loop=["perf.csv", "summary.json"],
     )
 
 

@@ -197,9 +197,11 @@ class _JobRenderer:
             pull = (f"{job}-registry-pull",)
         needed = bool(env.secrets or files)
         made = block.strategy == "from_local_credentials"
+        if needed and not made:
+            self._warn(f"the Secret {runtime} must have the keys {', '.join([*env.secrets, *files])}")
         self.secrets = JobSecrets(
             job,
-            runtime if needed else "",
+            runtime if needed and made else "",
             env.secrets,
             files,
             pull[0] if made and not block.pull_secrets else "",
@@ -208,6 +210,13 @@ class _JobRenderer:
         if env.left_out:
             names = ", ".join(env.left_out)
             self._warn(f"secrets.strategy is omit: the pod gets no {names}")
+        options = " ".join(model.plan.docker_run_options_text.split())
+        if options:
+            self._warn(
+                f"of additional_docker_run_options ({options}) a pod gets variables, mounts and shm-size only"
+            )
+        for note in model.plan.notes:
+            self._warn(note)
         for mount in host_mounts(model):
             self._warn(f"{mount.source} of the node is mounted at {mount.target}: it must be there")
         parts = PodParts(

@@ -32,9 +32,7 @@ class PodEnvironment:
     left_out: list[str] = field(default_factory=list)
 
 
-def pod_environment(
-    model: TargetModel, hosts: tuple[str, ...], secret: str, *, all_secrets: bool = True
-) -> PodEnvironment:
+def pod_environment(model: TargetModel, hosts: tuple[str, ...], secret: str) -> PodEnvironment:
     """The environment in the order in which one value may refer to another.
 
     :param hosts: host names of all pods; empty for one node.
@@ -59,7 +57,8 @@ def pod_environment(
     launcher = model.launcher_environment("kubernetes", hostfile="/myworkspace/hostfile", node_ips=hosts)
     if model.plan.launcher:
         values["MAD_LAUNCHER_TYPE"] = model.plan.launcher
-    values |= {name: entry.value for name, entry in model.plan.env.items()}
+    values |= {name: entry.value for name, entry in model.plan.env.items() if name not in launcher}
+    # Last, because they refer to others.
     values |= {name: value for name, value in launcher.items() if name not in _RANKS}
     values |= clone_environment(model.plan.script.clone)
     for name, value in values.items():
@@ -80,7 +79,8 @@ def _rank_entries(model: TargetModel, hosts: tuple[str, ...]) -> list[dict[str, 
         "GPUS_PER_NODE": str(model.gpus_per_node),
         "WORLD_SIZE": str(model.nodes * per_node),
     }
-    return [_field("NODE_RANK", _INDEX), *({"name": n, "value": v} for n, v in fixed.items())]
+    given = [{"name": name, "value": value} for name, value in fixed.items() if not model.is_given(name)]
+    return [_field("NODE_RANK", _INDEX), *given]
 
 
 def _field(name: str, path: str) -> dict[str, Any]:

@@ -96,9 +96,26 @@ class Farm:
         self.inventory.write_text(json.dumps({"gpu_nodes": {"vars": variables, "hosts": hosts}}))
         (self.directory / "known_hosts").write_text("".join(host.known_hosts_line for host in self.hosts))
 
+    def environ(self, sockets: str) -> dict[str, str]:
+        """Nothing of Ansible's goes to the home of the user.
+
+        :param sockets: one directory per play: connections that ssh keeps open would skip the check of a key.
+        """
+        foreign = ("MAD_", "ANSIBLE_", "SSH_", "MODEL_DIR", "PYTEST_", "COVERAGE_")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        home = self.directory / "home"
+        return {
+            **clean,
+            "PATH": f"{BIN}{os.pathsep}{clean['PATH']}",
+            "ANSIBLE_HOME": str(home),
+            "ANSIBLE_REMOTE_TMP": str(home / "remote"),
+            "ANSIBLE_ASYNC_DIR": str(home / "async"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets,
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=10s",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+
     def play(self, playbook: Path, variables: dict[str, Any], *options: str, **environ: str) -> Any:
-        # One per play: connections that ssh keeps open would skip the check of a host key.
-        home = Path(tempfile.mkdtemp(prefix="h", dir=self.directory))
         (self.directory / "work").mkdir(exist_ok=True)
         given = {
             "madengine_command": str(BIN / "madengine-cli"),
@@ -111,28 +128,17 @@ class Farm:
         # A vault is a file of variables as well.
         vault = self.directory / "vault.json"
         vault.write_text(json.dumps(given))
-        clean = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("MAD_", "ANSIBLE_", "SSH_", "MODEL_DIR", "PYTEST_", "COVERAGE_"))
-        }
-        return subprocess.run(
-            [BIN / "ansible-playbook", "-i", self.inventory, playbook, "-e", f"@{vault}", *options],
-            env={
-                **clean,
-                "PATH": f"{BIN}{os.pathsep}{clean['PATH']}",
-                "ANSIBLE_HOME": str(home),
-                "ANSIBLE_REMOTE_TMP": str(home / "remote"),
-                "ANSIBLE_ASYNC_DIR": str(home / "async"),
-                "ANSIBLE_NOCOLOR": "1",
-                **environ,
-            },
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        command = [BIN / "ansible-playbook", "-i", self.inventory, playbook, "-e", f"@{vault}", *options]
+        with tempfile.TemporaryDirectory(prefix="mad-cp") as sockets:  # their paths must be short
+            return subprocess.run(
+                command,
+                env={**self.environ(sockets), **environ},
+                cwd=self.directory,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=300,
+            )
 
 
 @pytest.fixture

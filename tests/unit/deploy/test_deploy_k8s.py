@@ -340,6 +340,40 @@ def test_what_a_user_gave_wins(site: Any) -> None:
     assert env["MAD_MULTI_NODE_RUNNER"] == "mpirun $$(NODE_RANK)"
 
 
+def test_an_address_of_the_user_wins(site: Any) -> None:
+    site.model("m", n_gpus="4")
+    site.k8s({**TWO_NODES, "docker_env_vars": {"MASTER_ADDR": "10.0.0.1"}})
+    assert site.env()["MASTER_ADDR"] == "10.0.0.1"
+    names = [entry["name"] for entry in site.container()["env"]]
+    assert names.index("MASTER_ADDR") < names.index("MAD_MULTI_NODE_RUNNER")
+
+
+def test_docker_options_that_pods_do_not_have(site: Any) -> None:
+    options = "--privileged --shm-size 8G -v /mnt/a:/a:ro -e X=1"
+    site.model("m", n_gpus="0", additional_docker_run_options=options)
+    generated = site.k8s()
+    assert "privileged" not in (site.out / FILES[1]).read_text()
+    assert any("a pod gets variables, mounts and shm-size only" in text for text in generated.warnings)
+    assert site.env()["X"] == "1"
+    assert {"name": "host-0", "mountPath": "/a", "readOnly": True} in site.container()["volumeMounts"]
+    (memory,) = [one["emptyDir"] for one in site.pod()["volumes"] if one["name"] == "shm"]
+    assert memory == {"medium": "Memory", "sizeLimit": str(8 * 2**30)}
+
+
+def test_tools_may_trace(site: Any) -> None:
+    """Contract 16.4: privileges only when tools are selected."""
+    tools = {"tools": {"t": {"cmd": "trace-it", "env_vars": {"TRACE": "1"}}}}
+    (site.root / "scripts/common").mkdir()
+    (site.root / "scripts/common/tools.json").write_text(json.dumps(tools))
+    site.model("m", n_gpus="0").k8s({"tools": [{"name": "t"}]})
+    assert site.container()["securityContext"]["capabilities"] == {"add": ["SYS_PTRACE"]}
+    assert site.env()["TRACE"] == "1"
+    phases = site.one("ConfigMap")["data"]["madengine-job.phases.sh"]
+    assert "trace-it bash run.sh" in phases
+    site.k8s({"tools": [{"name": "t"}], "k8s": {"allow_privileged_profiling": False}})
+    assert "securityContext" not in site.container()
+
+
 def test_data_comes_from_a_claim(site: Any) -> None:
     (site.root / "data.json").write_text(
         json.dumps(

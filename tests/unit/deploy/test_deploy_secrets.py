@@ -164,6 +164,9 @@ def test_strategies(site: Any, secrets: dict[str, Any], runtime: str, pull: list
     else:
         assert "MAD_SECRETS_X" not in site.env()
         assert any("MAD_SECRETS_X" in text for text in generated.warnings)
+    if runtime == "ours":
+        assert any("Secret ours must have the keys MAD_SECRETS_X" in text for text in generated.warnings)
+        assert not (site.out / SCRIPT).exists()
     names = [one["name"] for one in site.pod().get("imagePullSecrets", [])]
     assert names == (pull or [])
 
