@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_madengine.reports.benchjson import benchmarks, smaller_path, write_benchmarks
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
@@ -75,6 +75,7 @@ def test_files(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["bench.json"]
 
 
+@settings(deadline=None)
 @given(st.one_of(st.floats(), st.integers(), st.text(max_size=12)))
 def test_values_are_numbers_of_json(value: Any) -> None:
     bigger, _ = benchmarks([record("m", Metric(str(value), "x"))])

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_madengine.reports.github import (
     ANNOTATIONS,
@@ -127,6 +127,7 @@ def test_nobody_is_told(text: str) -> None:
     assert not re.search(r"@[A-Za-z]", html.unescape(outside))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=60))
 def test_any_text_fits_into_a_cell(text: str) -> None:
     page = Page(step_summary([record(text), record("other", reason=text)]))
@@ -197,6 +198,7 @@ def test_errors_and_warnings() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=80), st.text(max_size=40))
 def test_a_command_is_one_line_with_our_properties(text: str, name: str) -> None:
     """No text begins a line, ends the properties or adds one."""
@@ -239,6 +241,7 @@ def test_lines_of_entries(text: str, lines: list[int]) -> None:
     assert entry_lines(text) == lines
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.fixed_dictionaries(

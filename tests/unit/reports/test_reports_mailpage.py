@@ -234,7 +234,7 @@ def test_even_the_longest_texts_fit(tmp_path: Path) -> None:
     Page(source)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(
         st.tuples(

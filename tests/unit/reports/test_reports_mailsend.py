@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.reports.mailmessage import make_message, parse_address
@@ -64,6 +64,7 @@ def test_a_message_that_every_relay_passes(tmp_path: Path) -> None:
     assert read.defects == []
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_no_text_adds_a_header(tmp_path_factory: pytest.TempPathFactory, model: str, status: str) -> None:
     """Names of files, models and statuses are in the subject and the body, never beside them."""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_madengine.errors import ConfigError, ResultError
 from pytest_madengine.reports.mailtable import Table, find_tables, read_table, results
@@ -76,6 +76,7 @@ def test_broken_file(tmp_path: Path) -> None:
         read_table(tmp_path / "d.csv")
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=8), min_size=3, max_size=3)

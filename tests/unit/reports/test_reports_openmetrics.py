@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from pytest_madengine.reports.openmetrics import openmetrics
@@ -100,6 +100,7 @@ def test_no_records() -> None:
     }
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=30), st.text(max_size=30))
 def test_any_text_is_a_label(item: str, metric: str) -> None:
     """One sample with one line, and what can be printed comes back."""
