@@ -174,7 +174,7 @@ class ResultTable {
     const bold = column === this.visible[0] || column.synthetic;
     const widest = Math.max(0, ...shown.map((text) => textWidth(text.slice(0, 60), bold ? 600 : 400, 14)));
     const limit = phone ? 140 : column === this.visible[0] ? 330 : 230;
-    const label = textWidth(column.label, 600, phone ? 12 : 12.5) + (phone ? 2 : 18);
+    const label = textWidth(column.label, 600, phone ? 12 : 12.5) + (phone ? 9 : 18);
     return Math.ceil(Math.max(Math.min(widest, limit), label, 40) + (phone ? 16 : 25));
   }
 
