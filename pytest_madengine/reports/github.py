@@ -35,7 +35,7 @@ _TAIL: Final = 16 * 1024
 #: Metrics of one model in a table.
 _METRICS: Final = 4
 #: Characters with a meaning in Markdown, in HTML or for GitHub ($: formulas, ~: struck out, #: issues).
-_SPECIAL: Final = re.compile(r"[\\`*_~\[\]()<>&|@#$\"'!{}+=:-]")
+_SPECIAL: Final = re.compile(r"[\\`*_~\[\]<>&|@#$\"':]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _WORD: Final = {
     Outcome.FAILURE: "❌ failed",
@@ -78,7 +78,7 @@ def step_summary(records: Sequence[RunRecord], facts: Sequence[str] = (), budget
         # Skipped ones first: they need a look, too.
         others.sort(key=lambda record: record.outcome is Outcome.SUCCESS)
         rows = [_result(record) for record in others]
-        head = ("Model", "Status", "Performance", "Seconds", "")
+        head = ("Model", "Status", "Performance", "Seconds", "Note")
         shown = page.table("### Results\n\n", head, rows[: ROWS - shown])
     else:
         shown = 0
