@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_madengine.linting.leaks import (
     find_arguments,
@@ -133,6 +133,7 @@ def test_values_of_other_types_are_no_secrets() -> None:
     assert not is_secret_value("TOKEN", "two words here")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text(text: str) -> None:
     """No text breaks the search, and masking twice is masking once."""

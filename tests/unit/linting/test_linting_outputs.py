@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lint_samples import LintFiles
 from pytest_madengine.linting import sarif
@@ -150,6 +150,7 @@ FINDINGS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(FINDINGS, max_size=4).map(tuple))
 def test_any_findings(findings: tuple[Finding, ...]) -> None:
     """Whatever files and models are called, every form stays whole: no control characters, valid SARIF."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_madengine.linting.positions import JsonPositions, Positions
 
@@ -86,6 +86,7 @@ def written(value: Any, blank: Any, escape: bool) -> str:
     return f"{blank()}{text}{blank()}"
 
 
+@settings(deadline=None)
 @given(st.data(), VALUES, st.booleans())
 def test_every_value_is_found(data: st.DataObject, value: Any, escape: bool) -> None:
     """What stands at the place of a path is the value at that path, however the text is laid out."""
