@@ -202,10 +202,13 @@ def workflow_commands(records: Sequence[RunRecord], places: Mapping[str, Place])
         for r in records
         if r.outcome is Outcome.FAILURE
     ]
+    warned: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        for about in _warnings(record):
+            warned.setdefault(about, []).append(record.item_id)
     warnings = [
-        _command("warning", f"{record.item_id}: {title}", text, places.get(record.item_id))
-        for record in records
-        for title, text in _warnings(record)
+        _command("warning", f"{_some(items)}: {title}", text, places.get(items[0]))
+        for (title, text), items in warned.items()
     ]
     return [*_first("error", errors, "failures"), *_first("warning", warnings, "warnings")]
 
@@ -217,6 +220,10 @@ def _warnings(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield verdict, next(str(text) for text in said if text)
     for text in record.warnings:
         yield "warning", text
+
+
+def _some(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{items[0]} and {len(items) - 1} more"
 
 
 def _first(kind: str, commands: list[str], what: str) -> list[str]:

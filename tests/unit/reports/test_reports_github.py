@@ -198,6 +198,16 @@ def test_errors_and_warnings() -> None:
     ]
 
 
+def test_equal_warnings_are_said_once() -> None:
+    records = [record(f"m{n}", warnings=("no GPU", f"odd {n}"[: 4 + n])) for n in range(3)]
+    assert workflow_commands(records, {"m0": Place("models.json", 3)}) == [
+        "::warning file=models.json,line=3,title=m0 and 2 more%3A warning::no GPU",
+        "::warning file=models.json,line=3,title=m0%3A warning::odd ",
+        "::warning title=m1%3A warning::odd 1",
+        "::warning title=m2%3A warning::odd 2",
+    ]
+
+
 @settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=80), st.text(max_size=40))
 def test_a_command_is_one_line_with_our_properties(text: str, name: str) -> None:
