@@ -120,12 +120,16 @@ def _anchors(data: PageData) -> Callable[[int], str]:
     """From a row to the fragment that opens it: ``run=<session>/<item>`` and ``&n=<row of the run>`` beyond
     the first, or ``row=<number>`` of an unknown run.  ``js/data.js`` makes and reads the same ones."""
     runs = list(zip(data.fact("session"), data.fact("item"), strict=True))
+    seen: Counter[tuple[str, str]] = Counter()
+    ordinals = []
+    for run in runs:
+        ordinals.append(seen[run])
+        seen[run] += 1
 
     def anchor(row: int) -> str:
-        run = runs[row]
+        run, ordinal = runs[row], ordinals[row]
         if not all(run):
             return f"row={row + 1}"
-        ordinal = runs[:row].count(run)
         fragment = f"run={quote('/'.join(run), safe='/', errors='replace')}"
         return f"{fragment}&n={ordinal}" if ordinal else fragment
 
