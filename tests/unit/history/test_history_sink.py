@@ -110,12 +110,4 @@ def test_a_wrong_url_is_said_at_once(tmp_path: Path) -> None:
 def test_the_command_has_no_password(given: str | None, environ: dict[str, str], command: list[str]) -> None:
     """Defect 37: the password is in no argument list."""
     text = replay_command(database_url(given, environ), Path("a b/records.jsonl"))
-    assert shlex.split(text) == [
-        "python",
-        "-m",
-        "pytest_madengine",
-        "history",
-        "replay",
-        "a b/records.jsonl",
-        *command,
-    ]
+    assert shlex.split(text) == ["madengine", "history", "replay", "a b/records.jsonl", *command]
