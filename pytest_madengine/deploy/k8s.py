@@ -116,16 +116,16 @@ def pod_hosts(model: TargetModel, job: str) -> tuple[str, ...]:
 def _job_files(model: TargetModel, job: str) -> dict[str, tuple[bytes, bool]]:
     """Path in the ConfigMap -> content, executable.  Files of the repository are shared by all jobs."""
     scripts = pod_scripts(model, job, pod_hosts(model, job))
-    found = {
-        f"{job}/{name}": (text.encode("utf-8", "surrogateescape"), True) for name, text in scripts.items()
-    }
+    texts = {f"{job}/{name}": text for name, text in scripts.own.items()}
+    texts |= {f"control/{name}": text for name, text in scripts.shared.items()}
+    found = {path: (text.encode("utf-8", "surrogateescape"), False) for path, text in texts.items()}
     return {**found, **{f"tree/{file.path}": (file.content, file.executable) for file in model.files}}
 
 
 def _items(own: Mapping[str, tuple[bytes, bool]], keys: Mapping[str, str], job: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     for path, (_, executable) in own.items():
-        inside = path if path.startswith("tree/") else "control/" + path[len(job) + 1 :]
+        inside = "control/" + path[len(job) + 1 :] if path.startswith(f"{job}/") else path
         items.append({"key": keys[path], "path": inside, **({"mode": 0o755} if executable else {})})
     return items
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from pytest_madengine.deploy.shelltext import array, assign, template
+from pytest_madengine.deploy.shelltext import array, assign, container_script, template
 from pytest_madengine.deploy.target import TargetModel
 from pytest_madengine.plan.script import WORKSPACE, render
 
@@ -17,8 +17,21 @@ SECRET_FILES: Final = "/madengine/secret-files"
 START: Final = "start.sh"
 
 
-def pod_scripts(model: TargetModel, job: str, hosts: tuple[str, ...] = ()) -> Mapping[str, str]:
-    """The scripts of a job by name: ``start.sh`` and those of the control directory.
+#: Scripts of the plan in two parts: what is of one job, and what all jobs share (``<name>.head``, ``.body``).
+_PARTED: Final = ("init", "phases")
+
+
+@dataclass(frozen=True)
+class PodScripts:
+    """The control directory of a job: file name -> text."""
+
+    own: Mapping[str, str]
+    #: The same for every job, so that a ConfigMap holds them once.
+    shared: Mapping[str, str]
+
+
+def pod_scripts(model: TargetModel, job: str, hosts: tuple[str, ...] = ()) -> PodScripts:
+    """The scripts of a job; ``start.sh`` is what its pods run.
 
     The same plan gives the same text, so that a file that is generated again shows only real changes.
 
@@ -29,10 +42,19 @@ def pod_scripts(model: TargetModel, job: str, hosts: tuple[str, ...] = ()) -> Ma
     watched = (plan.multiple_results,) if plan.multiple_results else ()
     script = replace(plan.script, watched=watched, owner=(0, 0), keep_alive=False)
     nonce = hashlib.sha256("\0".join((job, model.image, script.run_line)).encode("utf-8", "replace"))
-    files = dict(render(script, nonce=nonce.hexdigest()[:24]))
+    own = dict(render(script, nonce=nonce.hexdigest()[:24]))
+    shared = {"pod.sh": template("pod.sh")}
+    for name in _PARTED:
+        text, body = own.pop(f"{name}.sh"), container_script(f"{name}.sh")
+        own[f"{name}.head"], shared[f"{name}.body"] = text.removesuffix(body), body
+    own[START] = "\n".join([*_header(model, job, hosts), f'. "{SOURCE}/control/pod.sh"', ""])
+    return PodScripts(own, shared)
+
+
+def _header(model: TargetModel, job: str, hosts: tuple[str, ...]) -> list[str]:
+    plan, limits = model.plan, model.plan.timeouts
     slots = [f"{host} slots={model.processes_per_node}" for host in hosts]
-    limits = plan.timeouts
-    header = [
+    return [
         "# Made by pytest-madengine for one job.",
         assign("_pod_job", job),
         assign("_pod_log_name", plan.log_name),
@@ -40,7 +62,7 @@ def pod_scripts(model: TargetModel, job: str, hosts: tuple[str, ...] = ()) -> Ma
         assign("_pod_workspace", WORKSPACE),
         assign("_pod_results", RESULTS),
         assign("_pod_secret_files", SECRET_FILES),
-        assign("_pod_model_dir", script.model_dir),
+        assign("_pod_model_dir", plan.script.model_dir),
         assign("_pod_multiple_results", plan.multiple_results),
         array("_pod_patterns", plan.workspace.collect),
         array("_pod_hostfile", slots),
@@ -49,4 +71,3 @@ def pod_scripts(model: TargetModel, job: str, hosts: tuple[str, ...] = ()) -> Ma
             for name in ("prepare", "run", "collect")
         ),
     ]
-    return {START: "\n".join(header) + "\n" + template("pod.sh"), **files}

@@ -35,6 +35,14 @@ def array(name: str, values: Iterable[str]) -> str:
 
 
 @functools.cache
+def container_script(name: str) -> str:
+    """The fixed part of a script that :func:`pytest_madengine.plan.script.render` makes."""
+    from pytest_madengine.plan import script
+
+    return (Path(script.__file__).parent / "container" / name).read_text(encoding="utf-8")
+
+
+@functools.cache
 def template(name: str) -> str:
     """A fixed script of ``resources/deploy``."""
     return (Path(__file__).parents[1] / "resources" / "deploy" / name).read_text(encoding="utf-8")

@@ -1,10 +1,10 @@
-# The first process of a pod.  Variables _pod_* come from the header that deploy/podscript.py puts in front.
+# The first process of a pod.  Variables _pod_* come from start.sh, which deploy/podscript.py makes.
 #
 # It fills the workspace from the ConfigMap, runs init.sh, which runs the phases of the plan, holds them to their
 # limits, keeps log and collected files on the results volume, and ends with the exit status of the model.
 # Of external programs cp, mkdir and tee are used; grep and chmod may be missing.
 
-# shellcheck disable=SC2154,SC2329  # the header sets variables; a trap calls a function
+# shellcheck disable=SC2154,SC2329  # start.sh sets variables; a trap calls a function
 _pod_control=$_pod_workspace/.madengine
 _pod_out=$_pod_results/$_pod_job/${MAD_K8S_POD_NAME:-pod}
 _pod_child=
@@ -19,9 +19,13 @@ trap _pod_stop TERM INT HUP QUIT
 _pod_say() { printf 'madengine: %s\n' "$*"; }
 
 _pod_prepare() {
+  local name
   mkdir -p "$_pod_out" "$_pod_control" || return
   cp -RL "$_pod_source/tree/." "$_pod_workspace/" || return
   cp -RL "$_pod_source/control/." "$_pod_control/" || return
+  for name in init phases; do
+    printf '%s\n' "$(<"$_pod_control/$name.head")" "$(<"$_pod_control/$name.body")" >"$_pod_control/$name.sh" || return
+  done
   : >"$_pod_control/events"
   if [[ -d $_pod_secret_files ]]; then
     mkdir -p "$_pod_control/ssh" && cp -L "$_pod_secret_files"/* "$_pod_control/ssh/" || return

@@ -368,7 +368,7 @@ def test_tools_may_trace(site: Any) -> None:
     site.model("m", n_gpus="0").k8s({"tools": [{"name": "t"}]})
     assert site.container()["securityContext"]["capabilities"] == {"add": ["SYS_PTRACE"]}
     assert site.env()["TRACE"] == "1"
-    phases = site.one("ConfigMap")["data"]["madengine-job.phases.sh"]
+    phases = site.one("ConfigMap")["data"]["madengine-job.phases.head"]
     assert "trace-it bash run.sh" in phases
     site.k8s({"tools": [{"name": "t"}], "k8s": {"allow_privileged_profiling": False}})
     assert "securityContext" not in site.container()
@@ -453,7 +453,7 @@ def test_files_of_the_config_map(site: Any) -> None:
     config = site.one("ConfigMap")
     (volume,) = [one for one in site.pod()["volumes"] if one["name"] == "config"]
     items = {item["path"]: item for item in volume["configMap"]["items"]}
-    assert {"control/start.sh", "control/init.sh", "control/phases.sh"} <= set(items)
+    assert {"control/start.sh", "control/pod.sh", "control/phases.head", "control/phases.body"} <= set(items)
     own = {path for path in items if path.startswith("tree/scripts/m0/")}
     names = {path.removeprefix("tree/scripts/m0/") for path in own}
     assert names == {"run.sh", "sub/tool", "a b'$(x)", "sub.tool", "link"}
@@ -529,3 +529,14 @@ def test_yaml_keeps_texts_texts(site: Any) -> None:
         assert site.env()[f"V{number}"] == word
         assert f'value: "{word}"' in text
     assert list(yaml.safe_load_all(text))
+
+
+def test_many_models_share_what_is_equal(site: Any) -> None:
+    """A hundred models fit into one ConfigMap."""
+    for number in range(100):
+        site.model(f"m{number}", n_gpus="0")
+    site.k8s()
+    jobs = [one for one in site.documents() if one["kind"] == "Job"]
+    assert len(jobs) == 100
+    assert jobs[-1]["metadata"]["name"] == "madengine-job-100"
+    assert len(json.dumps(site.one("ConfigMap"))) < LARGEST_CONFIG_MAP // 2

@@ -164,6 +164,6 @@ def test_hostile_models(
         if isinstance(env[key], str):
             assert env[key].replace("$$", "$") == value
     assert [one["kind"] for one in site.documents()] == ["PersistentVolumeClaim", "Job"]
-    for script in ("start.sh", "phases.sh"):
+    for script in ("start.sh", "phases.head"):
         text = site.one("ConfigMap")["data"][f"madengine-job.{script}"]
         subprocess.run(["bash", "-n"], input=text.encode(), check=True)
