@@ -133,7 +133,10 @@ class Mail:
         """``MAD results: 1 FAILURE, 7 SUCCESS (perf)``, one line."""
         said = ", ".join(f"{number} {status or 'without status'}" for status, number in self.counts.items())
         names = ", ".join(table.name for table in self.tables[:3]) + (", ..." if len(self.tables) > 3 else "")
-        return " ".join(f"MAD results: {said or 'no results'} ({cut(names, 60)})".split())
+        said = f"MAD results: {said or 'no results'}"
+        # A header above 78 characters is folded, and some mail programs show the fold.
+        shown = cut(names, max(12, 62 - len(said))).replace("…", "...")
+        return " ".join(f"{said} ({shown})".split())
 
     def failures(self, limit: int) -> list[Failure]:
         """The models that failed, each with its newest failure: first those whose newest result it is."""
