@@ -131,7 +131,11 @@ class _PytestSession:
         status = int(pytest.main([*arguments, *self.words], plugins=[] if self.quiet else [self.recorder]))
         records = self.recorder.records
         if not self.quiet:
-            self._show(status)
+            from pytest_madengine.cioutputs import commands_off
+
+            # What models print is in the tables: on GitHub no command of a workflow may be among it.
+            with commands_off(os.environ, say):
+                self._show(status)
         return exit_code(status, records, building=self.building)
 
     def write_aborted(self, phases: str) -> None:
