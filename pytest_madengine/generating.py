@@ -204,7 +204,9 @@ def generate_ansible(
     require_pinned(targets)
     base = output.resolve().parent
     place = targets.session.settings.root
-    images = dict.fromkeys(split_reference(one.image, _has_server(one.image)) for one in targets.models)
+    images = dict.fromkeys(
+        split_reference(one.image, _has_server(one.image), one.plan.image.name) for one in targets.models
+    )
     servers = list(dict.fromkeys(image.registry for image in images))
     variables, credentials = _needed_secrets(targets)
     given = _plain_context(targets)

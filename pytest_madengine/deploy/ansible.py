@@ -29,6 +29,8 @@ class PinnedImage:
     registry: str
     path: str
     digest: str
+    #: Name under which ``--registry`` looks for it in another registry.
+    name: str
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,15 @@ class PlaybookParts:
     context: str = ""
 
 
-def split_reference(reference: str, has_server: bool) -> PinnedImage:
-    """``registry/path@digest`` in its parts."""
-    name, _, digest = reference.partition("@")
-    server, _, path = name.partition("/") if has_server else ("", "", name)
-    return PinnedImage(server, path, digest)
+def split_reference(reference: str, has_server: bool, name: str) -> PinnedImage:
+    """``registry/path@digest`` in its parts.
+
+    :param name: the local name of the image.
+    """
+    repository, _, digest = reference.partition("@")
+    server, _, path = repository.partition("/") if has_server else ("", "", repository)
+    head, slash, last = name.partition("@")[0].rpartition("/")
+    return PinnedImage(server, path, digest, f"{head}{slash}{last.partition(':')[0]}")
 
 
 def playbook(parts: PlaybookParts) -> list[dict[str, Any]]:
@@ -93,11 +99,14 @@ def _variables(parts: PlaybookParts) -> dict[str, Any]:
         "mad_manifest": _place(parts.manifest),
         "mad_root": _place(parts.root),
         "mad_images": [
-            {"registry": image.registry, "path": image.path, "digest": image.digest} for image in parts.images
+            {"registry": one.registry, "path": one.path, "digest": one.digest, "name": one.name}
+            for one in parts.images
         ],
         "mad_variables": list(parts.variables),
         "mad_credentials": [Unsafe(name) for name in parts.credentials],
-        "mad_login_server": "{{ registry_url | default(" + _literal(parts.registry) + ", true) }}",
+        "mad_login_server": "{{ (registry_url | default("
+        + _literal(parts.registry)
+        + ", true)).split('/')[0] }}",
         "mad_command": "{{ madengine_command | default('madengine-cli') }}",
         "mad_results": (
             "{{ results_path | default(playbook_dir ~ '/madengine_results') }}"

@@ -170,8 +170,10 @@ def _images() -> list[dict[str, Any]]:
         "{{ ['docker', 'login', '--username', registry_username, '--password-stdin']"
         " + ([mad_login_server] if mad_login_server else []) }}"
     )
-    server = "registry_url | default(item.registry)"
-    reference = f"{{{{ [{server}, item.path] | select | join('/') }}}}@{{{{ item.digest }}}}"
+    reference = (
+        "{{ [registry_url, item.name] | join('/') if registry_url is defined"
+        " else [item.registry, item.path] | select | join('/') }}@{{ item.digest }}"
+    )
     return [
         _task(
             "Log in to the registry",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 TOKEN = "hf-planted-'$(id)-secret"
+#: Ansible would make 2 of it.
+TEMPLATE = "{{ 1 + 1 }}"
 BIN = Path(sys.executable).parent
 
 
@@ -184,16 +186,9 @@ def rows(place: Path) -> dict[str, str]:
 def generate(server: Repository, *args: str) -> Path:
     """The playbook of the manifest, by the command that people use."""
     playbook = server.root / "madengine_distributed.yml"
-    command = [
-        BIN / "madengine-cli",
-        "generate",
-        "ansible",
-        "-m",
-        "build_manifest.json",
-        "-o",
-        playbook,
-        *args,
-    ]
+    context = json.dumps({"docker_env_vars": {"J": TEMPLATE}})
+    command = [str(BIN / "madengine-cli"), "generate", "ansible", "-m", "build_manifest.json"]
+    command += ["-o", str(playbook), "-c", context, *args]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MAD_")}
     done = subprocess.run(command, cwd=server.root, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -204,10 +199,10 @@ def generate(server: Repository, *args: str) -> Path:
 def test_models_run_on_every_host(server: Repository, registry: Registry, farm: Farm) -> None:
     """Two hosts run two models each; results of a failing run come back too, then the play fails with its
     status.  Host keys are checked whatever the environment says (defects 33, 39, 64)."""
+    quoted = TOKEN.replace("'", "'\\''")
     server.model(
         "good",
-        f"test \"$HUB\" = '{TOKEN.replace(chr(39), chr(39) + chr(92) + chr(39) * 2)}' && "
-        "echo performance: 5 sps; touch results_good",
+        f"test \"$HUB\" = '{quoted}' && test \"$J\" = '{TEMPLATE}' && echo performance: 5 sps; touch results_good",
     )
     server.model("bad", "echo performance: 1 sps; exit 9")
     credential = server.root / "credential.json"
@@ -258,7 +253,14 @@ def test_models_run_on_every_host(server: Repository, registry: Registry, farm: 
     second.start()
     playbook = generate(server)
     environ = {"ANSIBLE_HOST_KEY_CHECKING": "False", "ANSIBLE_PIPELINING": "True"}
-    played = farm.play(playbook, secrets, **environ)
+    # A repository that the hosts have, a registry by name, and credentials for the run itself.
+    login = {registry.host: {"username": USER, "password": PASSWORD}}
+    given = {
+        "madengine_path": str(server.root),
+        "registry_url": registry.host,
+        "madengine_credentials": login,
+    }
+    played = farm.play(playbook, {**secrets, **given}, **environ)
     assert played.returncode == 4, played.stdout  # a host was unreachable
     assert "node2" in played.stdout
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in played.stdout + played.stderr

@@ -52,7 +52,13 @@ def test_the_play(site: Any) -> None:
     assert variables["mad_environment"] == "night"
     digest = site.manifest["built_images"]["ci-m0_any"]["registry_digest"]
     assert variables["mad_images"] == [
-        {"registry": "registry.example.com:5000", "path": f"ml/ci-m{n}_any", "digest": digest} for n in (0, 1)
+        {
+            "registry": "registry.example.com:5000",
+            "path": f"ml/ci-m{n}_any",
+            "digest": digest,
+            "name": f"ci-m{n}_any",
+        }
+        for n in (0, 1)
     ]
     run = tasks(site)["Run the models"]
     words = run["vars"]["mad_words"]
