@@ -202,7 +202,8 @@ def test_models_run_on_every_host(server: Repository, registry: Registry, farm: 
     quoted = TOKEN.replace("'", "'\\''")
     server.model(
         "good",
-        f"test \"$HUB\" = '{quoted}' && test \"$J\" = '{TEMPLATE}' && echo performance: 5 sps; touch results_good",
+        f"test \"$HUB\" = '{quoted}' && test \"$J\" = '{TEMPLATE}' && echo performance: 5 sps; "
+        "touch results_good",
     )
     server.model("bad", "echo performance: 1 sps; exit 9")
     credential = server.root / "credential.json"
