@@ -327,6 +327,8 @@ def generate_slurm(
 
 def _manifest_of(targets: Targets, key: str) -> dict[str, Any]:
     """The manifest of one entry alone, without secrets and without a target."""
+    from pytest_madengine.deploy.slurm import TARGET_KEYS
+
     raw = targets.manifest.raw
     kept = {name: value for name, value in raw.items() if name not in {"summary", "push_failures"}}
     for name in ("built_images", "built_models"):
@@ -334,10 +336,6 @@ def _manifest_of(targets: Targets, key: str) -> dict[str, Any]:
     for name in ("context", "deployment_config"):
         value = raw.get(name)
         if isinstance(value, Mapping):
-            kept[name] = {one: part for one, part in value.items() if one not in _TARGET_KEYS}
+            kept[name] = {one: part for one, part in value.items() if one not in TARGET_KEYS}
     result: dict[str, Any] = targets.references.replace(kept)
     return result
-
-
-#: What sends a run to a scheduler; inside its job nothing must.
-_TARGET_KEYS: Final = frozenset({"slurm", "k8s", "kubernetes", "deploy", "target"})

@@ -18,6 +18,8 @@ SUBMIT: Final = "submit.sh"
 README: Final = "README.md"
 _HOSTS: Final = "@MAD_NODE_HOSTS@"
 _HOSTFILE: Final = "/madengine/hostfile"
+#: What sends a run to a scheduler; inside its job nothing must.
+TARGET_KEYS: Final = frozenset({"slurm", "k8s", "kubernetes", "deploy", "target"})
 #: What the job puts in place of the marks.
 _MARKS: Final = {RANK_MARK: "@MAD_NODE_RANK@", ADDRESS_MARK: "@MAD_MASTER_ADDR@"}
 #: Seconds before the time limit at which a run is told to end.
@@ -71,7 +73,7 @@ def render_slurm(
 
 def job_context(model: TargetModel, given: Mapping[str, Any]) -> dict[str, Any]:
     """The additional context of a job: what was given, presets that nobody set, variables of the launcher."""
-    context = {key: value for key, value in given.items() if key not in {"slurm", "deploy"}}
+    context = {key: value for key, value in given.items() if key not in TARGET_KEYS}
     preset = {name: v for name, v in slurm_preset(model.nodes).items() if name not in model.plan.env}
     launcher = {}
     if model.plan.launcher != "slurm_multi":

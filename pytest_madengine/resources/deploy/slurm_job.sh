@@ -1,6 +1,6 @@
+# shellcheck disable=SC2154,SC2329,SC2034  # the header sets variables; srun calls functions
 set -uo pipefail
 
-# shellcheck disable=SC2154,SC2329,SC2034  # the header sets variables; srun calls functions
 # The values above are data; only names of this script are used below.  Submit from the directory of this file:
 # the manifest and the context lie there.
 mad_here=${SLURM_SUBMIT_DIR:?run this with sbatch, from the directory it lies in}
@@ -52,18 +52,18 @@ mad_check() {
   ((!mad_verbose)) || printf 'node %s: engine and GPUs are there\n' "$HOSTNAME"
 }
 
-# The visible devices of this node: what Slurm gave, else the first ones.
+# The visible devices as a container counts them: it has no others than those of this run.
 mad_devices() {
   local list
   ((mad_gpus > 0)) || return 0
   list=$(seq -s, 0 "$((mad_gpus - 1))")
   case $mad_vendor in
-  NVIDIA) export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-$list} ;;
+  NVIDIA) export CUDA_VISIBLE_DEVICES=$list ;;
   AMD)
-    export HIP_VISIBLE_DEVICES=${HIP_VISIBLE_DEVICES:-${ROCR_VISIBLE_DEVICES:-$list}}
+    export HIP_VISIBLE_DEVICES=$list
     case $mad_launcher in
     vllm | sglang*) unset ROCR_VISIBLE_DEVICES CUDA_VISIBLE_DEVICES ;;
-    *) export ROCR_VISIBLE_DEVICES=${ROCR_VISIBLE_DEVICES:-$list} ;;
+    *) export ROCR_VISIBLE_DEVICES=$list ;;
     esac
     ;;
   esac
@@ -77,6 +77,9 @@ mad_json() {
 # One run of the model with madengine-cli; a signal ends it, and with it the container.
 mad_task() {
   local out=$mad_collected/node_$SLURM_NODEID text child status host
+  local -a gpus=()
+  # Slurm knows which GPUs of the node are ours; other jobs have the others.
+  if [[ ${SLURM_STEP_GPUS:-${SLURM_JOB_GPUS-}} =~ ^[0-9,-]+$ ]]; then gpus=(--gpus "${BASH_REMATCH[0]}"); fi
   export NODE_RANK=$SLURM_NODEID RANK=$SLURM_PROCID MAD_NODE_RANK=$SLURM_NODEID MAD_COLLECT_METRICS=false
   ((SLURM_NODEID)) || MAD_COLLECT_METRICS=true
   mkdir -p "$out" || return
@@ -89,7 +92,8 @@ mad_task() {
   text=${text//@MAD_OUT@/$(mad_json "$out")}
   printf '%s\n' "$text" >"$out/context.json"
   "$mad_command" run --manifest-file "$mad_here/$mad_manifest" --additional-context-file "$out/context.json" \
-    --output "$out/perf.csv" --results-dir "$out/mad-results" --summary-output "$out/summary.json" </dev/null &
+    --output "$out/perf.csv" --results-dir "$out/mad-results" --summary-output "$out/summary.json" \
+    "${gpus[@]}" </dev/null &
   child=$!
   trap 'kill -TERM "$child" 2>/dev/null' TERM INT HUP
   wait "$child"

@@ -263,9 +263,15 @@ def test_visible_devices(site: Any, cluster: Cluster, launcher: str, vendor: str
     site.manifest["context"] = {"gpu_vendor": vendor}
     site.model("m", n_gpus="2", distributed={"launcher": launcher or "native"})
     site.slurm({"slurm": {"enable_node_check": False}})
-    assert cluster.run("01-madengine-m.sbatch", ROCR_VISIBLE_DEVICES="").returncode == 0
-    names = {"HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"}
-    assert {name for name in names if cluster.env().get(name)} == expected
+    names = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
+    of_slurm = {names[1]: "2,5"} if vendor == "AMD" else {names[2]: "2,5"}
+    done = cluster.run("01-madengine-m.sbatch", SLURM_STEP_GPUS="2,5", **of_slurm)
+    assert done.returncode == 0, done.stderr
+    # The run takes the GPUs of the job; in its container they are the first ones.
+    assert cluster.calls[-2:] == ["--gpus", "2,5"]
+    assert {name: cluster.env()[name] for name in names if name in cluster.env()} == dict.fromkeys(
+        expected, "0,1"
+    )
 
 
 def test_hosts_and_hostfile_of_launchers(site: Any, cluster: Cluster) -> None:
