@@ -9,7 +9,7 @@ from deploy_site import Site, new_site
 from pytest_madengine import resources
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def few_common_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Two of the built-in files stand for all: writing and reading the others takes most of the time."""
     directory = tmp_path_factory.mktemp("common")
