@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,17 +77,28 @@ def generate_k8s(
         files[K8S_SECRETS] = script.text
     paths = _write(directory, files, executable={K8S_SECRETS})
     steps = [
-        f"{K8S_CONFIG}: {', '.join(object_kinds(rendered.config))}",
-        f"{K8S_JOBS}: {', '.join(object_kinds(rendered.jobs))}",
-        f"1. kubectl apply -f {directory / K8S_CONFIG}",
+        f"{K8S_CONFIG}: {_some(object_kinds(rendered.config))}",
+        f"{K8S_JOBS}: {_some(object_kinds(rendered.jobs))}",
+        f"1. kubectl apply -f {_word(directory / K8S_CONFIG)}",
     ]
     if script is not None:
-        steps.append(f"2. bash {directory / K8S_SECRETS}")
+        steps.append(f"2. bash {_word(directory / K8S_SECRETS)}")
         steps += _variables_of("its environment must have", script.variables)
         steps += _variables_of("paths of files", script.files)
         steps += _variables_of("for a registry that asks for a login", script.registry)
-    steps.append(f"{2 if script is None else 3}. kubectl apply -f {directory / K8S_JOBS}")
+    steps.append(f"{2 if script is None else 3}. kubectl apply -f {_word(directory / K8S_JOBS)}")
     return Generated(paths, (*targets.warnings, *rendered.warnings), tuple(steps))
+
+
+def _word(path: Path) -> str:
+    """A path as a word of a command to copy; a program in the current directory needs ``./``."""
+    text = shlex.quote(str(path))
+    return text if "/" in text else f"./{text}"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:8])
+    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
 
 
 def _variables_of(what: str, names: tuple[str, ...]) -> list[str]:
@@ -225,7 +237,7 @@ def generate_ansible(
         [playbook(parts)], f"Made by madengine-cli generate ansible; run it with:\n{_PLAY} {output.name}"
     )
     paths = _write(base, {output.name: text}, executable=set())
-    steps = [f"{_PLAY} {output}"]
+    steps = [f"{_PLAY} {_word(output)}"]
     if variables:
         steps.append(f"   vault variable madengine_secrets (an object) must have: {', '.join(variables)}")
     if credentials:
@@ -315,7 +327,7 @@ def generate_slurm(
         variables=variables,
     )
     paths = _write(directory, rendered.files, executable={SUBMIT})
-    steps = [f"{directory / SUBMIT}"]
+    steps = [_word(directory / SUBMIT)]
     steps += _variables_of("variables that must be set when it runs", tuple(variables))
     steps += _variables_of("credential.json of the MAD repository must have", tuple(credentials))
     warnings = [*targets.warnings, *rendered.warnings]
