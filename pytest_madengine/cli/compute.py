@@ -15,20 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_madengine.cli import params
-from pytest_madengine.cli.common import ExitCode, print_error, say
+from pytest_madengine.cli.common import ExitCode, print_error, say, warn
 from pytest_madengine.errors import ConfigError, MadError
 
 if TYPE_CHECKING:
+    from pytest_madengine.deploy.slurmblock import SlurmBlock
     from pytest_madengine.executors.slurmjob import SlurmJob
 
 #: Options that this process handles itself.
 _OURS: Final = frozenset({"build-on-compute", "manifest-out", "context", "queue-timeout"})
-#: ``slurm`` keys that are options of ``sbatch`` with the same name.
-_SBATCH: Final = (
-    *("partition", "account", "qos", "constraint", "exclude", "nodelist", "reservation", "mem"),
-    *("time", "mail_user", "mail_type"),
-)
-#: A build needs no whole node, and no GPU: these keys of the block are about runs.
 _JOB_NAME: Final = "madengine-build"
 
 
@@ -38,23 +33,28 @@ def build_on_compute(values: dict[str, Any], words: Sequence[str]) -> int:
     :raises ConfigError: options exclude each other, or the context has no usable ``slurm`` block.
     """
     block, limit = _checked(values), _queue_limit(values.get("queue_timeout"))
+    for text in block.warnings:
+        warn(text)
     from pytest_madengine.executors.slurmjob import SlurmError, submit, wait
     from pytest_madengine.session import new_run_id
 
     target = Path(values.get("manifest_out") or "build_manifest.json").expanduser().absolute()
-    output = Path(str(block.get("output_dir") or "slurm_results")).expanduser().absolute()
+    output = Path(block.output_dir).absolute()
     place = output / f"{_JOB_NAME}-{new_run_id()}"
     place.mkdir(parents=True, exist_ok=True)
     manifest, result = place / target.name, place / "exit_status"
     script = place / "job.sh"
-    script.write_text(_script(_inner_words(values, manifest, words), result, block), encoding="utf-8")
+    script.write_text(_script(_inner_words(values, manifest, words), result, block.modules), encoding="utf-8")
     environ = dict(os.environ)
     if values.get("context"):
         # It may hold secrets: not in the script, but where the job finds the twin of the option.
         environ["MAD_PYTEST_CONTEXT"] = values["context"]
+    files = f"{str(place).replace('%', '%%')}/job-%j"  # %j is the id of the job
     options = [
-        *_sbatch_options(block),
-        *(f"--job-name={_JOB_NAME}", f"--output={place}/job-%j.out", f"--error={place}/job-%j.err"),
+        # A build is one task on one node; how many nodes and GPUs a run wants says nothing about it.
+        *("--nodes=1", "--ntasks=1", f"--time={block.time}"),
+        *(f"--{name}={value}" for name, value in block.options.items()),
+        *(f"--job-name={_JOB_NAME}", f"--output={files}.out", f"--error={files}.err"),
     ]
     try:
         job = submit(script, options, result, environ, Path.cwd())
@@ -73,7 +73,7 @@ def build_on_compute(values: dict[str, Any], words: Sequence[str]) -> int:
     return status
 
 
-def _checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _checked(values: Mapping[str, Any]) -> SlurmBlock:
     if not values.get("registry"):
         raise ConfigError(
             "--build-on-compute needs --registry: the images stay on a compute node otherwise",
@@ -85,6 +85,7 @@ def _checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
         raise ConfigError("no models are selected", hint="give --tags NAME or TAG, or --batch-manifest FILE")
     from pytest_madengine.context.build import STRING
     from pytest_madengine.context.literal import parse_file, parse_string
+    from pytest_madengine.deploy.slurmblock import read_slurm_block
 
     block: dict[str, Any] = {}
     for context in (
@@ -102,7 +103,7 @@ def _checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
             "--build-on-compute needs a slurm block in the additional context",
             hint="e.g. --additional-context \"{'slurm': {'partition': 'build', 'time': '02:00:00'}}\"",
         )
-    return block
+    return read_slurm_block(block, nodes=1)
 
 
 def _queue_limit(text: str | None) -> float | None:
@@ -111,19 +112,6 @@ def _queue_limit(text: str | None) -> float | None:
     except ValueError:
         raise ConfigError(f"--queue-timeout: {text!r} is not a number of seconds, or -1 for none") from None
     return seconds if seconds > 0 else None
-
-
-def _sbatch_options(block: Mapping[str, Any]) -> list[str]:
-    options = ["--nodes=1", "--ntasks=1"]
-    for key in _SBATCH:
-        value = block.get(key)
-        if value is None or value == "":
-            continue
-        text = str(value)
-        if isinstance(value, (bool, Mapping, list)) or "\n" in text:
-            raise ConfigError(f"slurm.{key} is {value!r}, not text")
-        options.append(f"--{key.replace('_', '-')}={text.replace(' ', '') if key == 'nodelist' else text}")
-    return options
 
 
 def _inner_words(values: Mapping[str, Any], manifest: Path, words: Sequence[str]) -> list[str]:
@@ -145,10 +133,7 @@ def _inner_words(values: Mapping[str, Any], manifest: Path, words: Sequence[str]
     return [*argv, *(["--", *words] if words else [])]
 
 
-def _script(argv: Sequence[str], result: Path, block: Mapping[str, Any]) -> str:
-    modules = block.get("modules") or []
-    if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
-        raise ConfigError("slurm.modules must be a list of texts")
+def _script(argv: Sequence[str], result: Path, modules: Sequence[str]) -> str:
     lines = [
         "#!/bin/bash",
         *(f"module load {shlex.quote(name)}" for name in modules),
@@ -185,10 +170,13 @@ def _take_over(source: Path, target: Path) -> None:
 
 
 def _show(place: Path, job: SlurmJob) -> None:
-    for suffix in ("out", "err"):
-        path = place / f"job-{job.id}.{suffix}"
-        if path.is_file():
-            sys.stdout.write(path.read_text(encoding="utf-8", errors="replace"))
+    from pytest_madengine.cioutputs import commands_off
+
+    with commands_off(os.environ, say):
+        for suffix in ("out", "err"):
+            path = place / f"job-{job.id}.{suffix}"
+            if path.is_file():
+                sys.stdout.write(path.read_text(encoding="utf-8", errors="replace"))
     sys.stdout.flush()
 
 

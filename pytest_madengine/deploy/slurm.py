@@ -57,7 +57,7 @@ def render_slurm(
     scripts: list[str] = []
     directories: dict[str, None] = {}
     for number, (model, manifest) in enumerate(models, 1):
-        block = read_slurm_block(model)
+        block = read_slurm_block(model.block, model.nodes)
         warnings += block.warnings
         stem = f"{number:02d}-{object_name(model.title, 63)}"
         names = (f"{stem}.sbatch", f"{stem}.manifest.json", f"{stem}.context.json")

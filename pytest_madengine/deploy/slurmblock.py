@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pytest_madengine.deploy.blocks import Block
-from pytest_madengine.deploy.target import TargetModel
 from pytest_madengine.errors import ConfigError
 
 #: Options of sbatch that are passed on.  Directives know no quoting that one could rely on, so a value has
@@ -53,12 +53,12 @@ class SlurmBlock:
     warnings: tuple[str, ...] = ()
 
 
-def read_slurm_block(model: TargetModel) -> SlurmBlock:
-    """The block of a model.
+def read_slurm_block(values: Mapping[str, Any], nodes: int) -> SlurmBlock:
+    """The block of a job on so many nodes.
 
     :raises ConfigError: a value is wrong, or sbatch could take it for something else.
     """
-    block = Block(model.block, "slurm")
+    block = Block(values, "slurm")
     options = {}
     for key, pattern in _OPTIONS.items():
         value = block.text(key)
@@ -72,7 +72,7 @@ def read_slurm_block(model: TargetModel) -> SlurmBlock:
     for name in modules:
         if name.startswith("-") or not re.fullmatch(_PATH, name, re.ASCII):
             raise ConfigError(f"slurm.modules: {name!r} is no name of a module")
-    default_time = "24:00:00" if model.nodes > 1 else "12:00:00"
+    default_time = "24:00:00" if nodes > 1 else "12:00:00"
     wanted = "a path of letters, digits and _./+=@,-"
     return SlurmBlock(
         options=options,

@@ -42,7 +42,8 @@ function compact(value) {
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e9 || size < 1e-3)) return value.toExponential(2).replace("-", MINUS);
   const digits = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 4;
-  return value.toLocaleString("en", { maximumFractionDigits: digits }).replace("-", MINUS);
+  // "-0" is what a small negative number is rounded to.
+  return value.toLocaleString("en", { maximumFractionDigits: digits }).replace(/^-0$/, "0").replace("-", MINUS);
 }
 
 function percent(change, digits = 1) {
