@@ -26,12 +26,12 @@ class Recorder:
     #: pytest registers a plugin object under this name.
     __name__ = COMMAND_LINE
 
-    def __init__(self, *, needs_vendor: bool = False) -> None:
+    def __init__(self, *, building: bool = False) -> None:
         self.records: list[RunRecord] = []
         self.session: MadSession | None = None
         #: True when the session came to its end, where it writes its summaries.
         self.finished = False
-        self._needs_vendor = needs_vendor
+        self._building = building
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -39,8 +39,9 @@ class Recorder:
         from pytest_madengine.items import session_key
 
         self.session = config.stash.get(session_key, None)
-        if self._needs_vendor and self.session is not None:
+        if self._building and self.session is not None:
             _check_vendor(self.session)
+            _check_own_launchers(self.session)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -74,6 +75,24 @@ def _check_vendor(session: MadSession) -> None:
             "gpu_vendor is not given, and this host has no GPU to tell it from\n"
             "give --additional-context \"{'gpu_vendor': 'AMD'}\"; allowed: AMD, NVIDIA, INTEL, CPU"
         )
+
+
+def _check_own_launchers(session: MadSession) -> None:
+    """:raises pytest.UsageError: a model starts containers by itself on the nodes of a Slurm job, and its image
+    would only be on this host (contract 16.3)."""
+    from pytest_madengine.plan.launchers import launcher_of
+
+    settings = session.settings
+    if settings.use_image or settings.registry:
+        return
+    for selected in session.selected:
+        model = selected.model
+        launcher = launcher_of(model, session.context, settings.environ)
+        if launcher == "slurm_multi" and not model.prebuilt_image:
+            raise pytest.UsageError(
+                f"model {model.name} has the launcher slurm_multi: the nodes of its job must pull the image\n"
+                "give --registry R, --use-image NAME or --build-on-compute, or set env_vars.DOCKER_IMAGE_NAME"
+            )
 
 
 def exit_code(status: int, records: Sequence[RunRecord], *, building: bool = False) -> ExitCode:

@@ -119,7 +119,7 @@ class _PytestSession:
     def __post_init__(self) -> None:
         from pytest_madengine.cli.recorder import Recorder
 
-        self.recorder: Recorder = Recorder(needs_vendor=self.building)
+        self.recorder: Recorder = Recorder(building=self.building)
 
     def run(self) -> int:
         """Runs pytest, shows the tables, and returns the exit status of the command."""

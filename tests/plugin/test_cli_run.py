@@ -350,6 +350,18 @@ def test_a_build_must_know_for_which_gpus(repo: Any) -> None:
     assert not repo.rows()
 
 
+def test_a_model_that_starts_its_own_containers_needs_an_image_that_can_be_pulled(repo: Any) -> None:
+    """Contract 16.3."""
+    multi = {"distributed": {"launcher": "slurm_multi"}}
+    repo.model("m", **multi).model("named", **multi, env_vars={"DOCKER_IMAGE_NAME": "x/y:1"})
+    refused = call(repo, "build", "--tags", "m", "-c", "{'gpu_vendor': 'CPU'}")
+    assert refused.returncode == 4
+    assert "slurm_multi" in refused.stderr
+    for args in (["m", "--use-image", "x/y:1"], ["named"]):
+        done = call(repo, "build", "-c", "{'gpu_vendor': 'CPU'}", "--tags", *args)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_build_options(repo: Any) -> None:
     repo.model("m")
     done = call(
