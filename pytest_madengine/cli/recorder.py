@@ -78,8 +78,8 @@ def _check_vendor(session: MadSession) -> None:
 
 
 def _check_own_launchers(session: MadSession) -> None:
-    """:raises pytest.UsageError: a model starts containers by itself on the nodes of a Slurm job, but they could
-    not pull its image (contract 16.3)."""
+    """:raises pytest.UsageError: nodes of a Slurm job start the containers of a model, and could not pull its
+    image (contract 16.3)."""
     from pytest_madengine.plan.launchers import launcher_of
 
     settings = session.settings
