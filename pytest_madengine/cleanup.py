@@ -52,12 +52,13 @@ def parse_age(text: str) -> float:
 
 
 def find(
-    client: DockerClient, *, older: float = 0, images: bool = False, kept: bool = True
+    client: DockerClient, *, older: float = 0, images: bool = False, kept: bool = True, run_id: str = ""
 ) -> tuple[Leftover, ...]:
     """Everything of sessions that are over, oldest first.
 
     :param older: only what is at least this old, in seconds.
     :param images: also images; they serve as a build cache, so they are asked for.
+    :param run_id: only what this session left.
     :param kept: also containers that were left running on purpose (``--mad-keep-alive``).
     :raises EngineError: the engine does not answer.
     """
@@ -68,7 +69,8 @@ def find(
         found = [*_containers(client, kept), *_networks(client), *(_images(client) if images else ())]
     except (docker.errors.DockerException, RequestException) as error:
         raise EngineError(f"cannot list what is in the engine: {error}") from error
-    return tuple(sorted((one for one in found if one.age >= older), key=lambda one: -one.age))
+    wanted = [one for one in found if one.age >= older and run_id in ("", one.run_id)]
+    return tuple(sorted(wanted, key=lambda one: -one.age))
 
 
 def remove(client: DockerClient, leftover: Leftover) -> str:

@@ -30,6 +30,10 @@ def cleanup(
     older: Annotated[
         str, typer.Option("--older", metavar="AGE", help="Only what is this old: 30m, 2h, 7d.")
     ] = "0",
+    session: Annotated[
+        str,
+        typer.Option("--session", metavar="ID", help="Only what this session left, e.g. of mad-results/ID."),
+    ] = "",
 ) -> int:
     """Remove containers and networks of sessions that are over.
 
@@ -48,7 +52,7 @@ def cleanup(
     client = connect(dict(os.environ))
     failed = 0
     try:
-        found = find(client, older=age, images=everything, kept=everything)
+        found = find(client, older=age, images=everything, kept=everything, run_id=session)
         for one in found:
             error = "" if dry_run else remove(client, one)
             failed += bool(error)

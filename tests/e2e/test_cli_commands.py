@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,17 +148,19 @@ def test_keep_alive_and_cleanup(repository: Repository) -> None:
     (kept,) = repository.containers()
     foreign = repository.client.containers.run("mad-test/tiny:latest", ["sleep", "600"], detach=True)
     try:
-        listed = plain(repository, "cleanup", "--all", "--dry-run")
+        # Only what this test made: other sessions on this engine keep theirs.
+        (run_id,) = repository.run_ids()
+        listed = plain(repository, "cleanup", "--all", "--dry-run", "--session", run_id)
         assert f"{kept['Names'][0].lstrip('/')}" in listed.output
         assert "would be removed" in listed.output
-        assert plain(repository, "cleanup", "--older", "1h").code == 0
-        assert plain(repository, "cleanup").code == 0
+        old = plain(repository, "cleanup", "--all", "--older", "1h", "--session", run_id)
+        assert "nothing is left" in old.output
+        assert plain(repository, "cleanup", "--session", run_id).code == 0
         assert len(repository.containers()) == 1
-        # Only what this test made: other sessions on this engine keep theirs.
-        age = str(max(0, int(time.time() - kept["Created"]) - 1))
-        done = plain(repository, "cleanup", "--all", "--older", age)
+        assert len(repository.images()) == 1
+        done = plain(repository, "cleanup", "--all", "--session", run_id)
         assert kept["Names"][0].lstrip("/") in done.output
-        assert repository.containers() == []
+        assert repository.containers() == repository.images() == []
         foreign.reload()
         assert foreign.status == "running"
     finally:
