@@ -21,7 +21,11 @@ def hands_over(session: MadSession) -> bool:
     """True when this session writes a manifest or a summary of its builds."""
     settings = session.settings
     return session.manifest is None and bool(
-        settings.manifest_out or settings.build_summary or settings.registry or settings.build_only
+        settings.manifest_out
+        or settings.build_summary
+        or settings.summary_output
+        or settings.registry
+        or settings.build_only
     )
 
 
