@@ -153,7 +153,7 @@ def test_keep_alive_and_cleanup(repository: Repository) -> None:
         listed = plain(repository, "cleanup", "--all", "--dry-run", "--session", run_id)
         assert f"{kept['Names'][0].lstrip('/')}" in listed.output
         assert "would be removed" in listed.output
-        old = plain(repository, "cleanup", "--all", "--older", "1h", "--session", run_id)
+        old = plain(repository, "cleanup", "--all", "--older", "7d", "--session", run_id)
         assert "nothing is left" in old.output
         assert plain(repository, "cleanup", "--session", run_id).code == 0
         assert len(repository.containers()) == 1
