@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 _AGE: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
+_ORDER: Final = ("container", "network", "image")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -54,7 +55,7 @@ def parse_age(text: str) -> float:
 def find(
     client: DockerClient, *, older: float = 0, images: bool = False, kept: bool = True, run_id: str = ""
 ) -> tuple[Leftover, ...]:
-    """Everything of sessions that are over, oldest first.
+    """Everything of sessions that are over: containers before the images they hold, the oldest first.
 
     :param older: only what is at least this old, in seconds.
     :param images: also images; they serve as a build cache, so they are asked for.
@@ -70,7 +71,7 @@ def find(
     except (docker.errors.DockerException, RequestException) as error:
         raise EngineError(f"cannot list what is in the engine: {error}") from error
     wanted = [one for one in found if one.age >= older and run_id in ("", one.run_id)]
-    return tuple(sorted(wanted, key=lambda one: -one.age))
+    return tuple(sorted(wanted, key=lambda one: (_ORDER.index(one.kind), -one.age)))
 
 
 def remove(client: DockerClient, leftover: Leftover) -> str:

@@ -159,6 +159,7 @@ def test_keep_alive_and_cleanup(repository: Repository) -> None:
         assert len(repository.containers()) == 1
         assert len(repository.images()) == 1
         done = plain(repository, "cleanup", "--all", "--session", run_id)
+        assert done.code == 0, done.output
         assert kept["Names"][0].lstrip("/") in done.output
         assert repository.containers() == repository.images() == []
         foreign.reload()
