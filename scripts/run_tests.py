@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,16 +65,28 @@ def has_tests(directory: str) -> bool:
     return any((ROOT / directory).rglob("test_*.py"))
 
 
-def run_pytest(name: str, directories: list[str], workers: int, prefix: list[str], totals: Totals) -> None:
-    """Runs one layer; whatever is not a counted failure becomes a problem."""
+def run_pytest(
+    name: str,
+    directories: list[str],
+    workers: int,
+    prefix: list[str],
+    totals: Totals,
+    words: Sequence[str] = (),
+) -> None:
+    """Runs one layer; whatever is not a counted failure becomes a problem.
+
+    :param words: further words for pytest.
+    """
     present = [directory for directory in directories if has_tests(directory)]
     if not present:
         totals.problems.append(f"{name}: no tests in {', '.join(directories)}")
         return
     report = RESULTS / f"{name}.xml"
     command = [*prefix, "-m", "pytest", *present, f"--junitxml={report}", "-o", f"junit_suite_name={name}"]
+    command += words
     if workers > 1:
-        command += ["-n", str(workers), "--dist", "worksteal"]
+        # A file of end-to-end tests shares its servers.
+        command += ["-n", str(workers), "--dist", "loadfile" if words else "worksteal"]
     print(f"\n--- {name}: {' '.join(command[1:])}", flush=True)
     status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
     if report.is_file():
@@ -119,9 +132,11 @@ def main() -> int:
     RESULTS.mkdir(parents=True)
     run_fast(totals)
     if not options.fast:
-        # Serial by default: these tests watch processes, timeouts and signals on a real engine.
-        workers = int(os.environ.get("E2E_WORKERS") or 1)
-        run_pytest("e2e", ["tests/e2e"], workers, [sys.executable], totals)
+        workers = int(os.environ.get("E2E_WORKERS") or min(2, os.cpu_count() or 1))
+        beside = ("-m", "parallel")
+        run_pytest("e2e-parallel", ["tests/e2e"], workers, [sys.executable], totals, beside)
+        # Serial: these tests watch processes, timeouts and signals on a real engine.
+        run_pytest("e2e", ["tests/e2e"], 1, [sys.executable], totals, ("-m", "not parallel"))
     print()
     for problem in totals.problems:
         print(f"ERROR {problem}")

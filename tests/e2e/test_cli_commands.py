@@ -20,7 +20,7 @@ from session_support import Repository
 if TYPE_CHECKING:
     from docker import DockerClient
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 pytest_plugins = ["session_fixtures"]
 
 PROJECT = Path(__file__).parents[2]

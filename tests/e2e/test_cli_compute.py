@@ -13,7 +13,7 @@ from registry_servers import PASSWORD, USER, Registry, running_registry
 from session_support import Repository, wait_until
 from slurm_cluster import Cluster, require_slurm, running_cluster
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 pytest_plugins = ["session_fixtures"]
 SLURM = {"partition": "main", "time": "10:00"}
 

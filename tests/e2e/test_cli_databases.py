@@ -25,7 +25,7 @@ from pytest_madengine.results.record import Outcome
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "history"))
 from history_records import NASTY, make_record, write_csv
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 MADENGINE = Path(sys.executable).parent / "madengine"
 _numbers = itertools.count()
 #: Seconds until something that must happen has happened.

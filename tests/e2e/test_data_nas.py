@@ -19,7 +19,7 @@ from pytest_madengine.errors import DataError
 from pytest_madengine.secrets import Redactor
 from pytest_madengine.settings import Settings
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 MODEL = Model(name="m", dockerfile="docker/m", scripts="scripts/m/run.sh", data="d1")
 MIB = 1024 * 1024
 

@@ -24,7 +24,7 @@ from session_support import Repository, wait_until
 if TYPE_CHECKING:
     from docker import DockerClient
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel, pytest.mark.slow]
 TOKEN = "hf-planted-'$(id)-secret"
 #: Ansible would make 2 of it.
 TEMPLATE = "{{ 1 + 1 }}"

@@ -17,7 +17,7 @@ from session_support import wait_until
 if TYPE_CHECKING:
     from docker import DockerClient
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 BIN = Path(sys.executable).parent
 
 

@@ -16,7 +16,7 @@ from session_support import RUN_LABEL, Repository, wait_until
 from slurm_servers import Slurm, slurm_cluster
 
 pytest_plugins = ["session_fixtures"]
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 BIN = Path(sys.executable).parent
 
 

@@ -16,7 +16,7 @@ from docs_pages import PROJECT, Block, missing_output, runnable
 if TYPE_CHECKING:
     from docker import DockerClient
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 
 
 @pytest.mark.parametrize("block", runnable("e2e"), ids=lambda block: block.place)

@@ -21,7 +21,7 @@ from pytest_madengine.results.columns import V2_COLUMNS
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "history"))
 from history_records import NASTY, write_csv
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 PASSWORD = "p@ss/:%+ é"
 _numbers = itertools.count()
 

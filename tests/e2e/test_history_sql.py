@@ -28,7 +28,7 @@ from pytest_madengine.secrets import Secret
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "history"))
 from history_records import NASTY, make_record, write_csv
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 _numbers = itertools.count()
 
 

@@ -18,7 +18,7 @@ from pytest_madengine.reports.mailtable import read_table
 from pytest_madengine.reports.reasons import Reasons
 from report_browser import CONTRAST, DESKTOP, PHONE, Visit, chromium
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 sizes = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 kinds = pytest.mark.parametrize("kind", ["page", "message"])
 

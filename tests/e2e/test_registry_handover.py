@@ -16,7 +16,7 @@ from session_support import Repository, command_lines
 if TYPE_CHECKING:
     from docker import DockerClient
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 SCHEMA = Path(__file__).parents[2] / "docs/reference/build_manifest.schema.json"
 
 

@@ -27,7 +27,7 @@ from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.results.rows import file_rows
 from report_browser import CONTRAST, NAMELESS, PHONE, Visit, chromium
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 Visits = Callable[..., Visit]
 
 VIEWS: Final = ("results", "trends", "compare")

@@ -19,7 +19,7 @@ from session_support import Repository, Session
 if TYPE_CHECKING:
     from docker import DockerClient
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 pytest_plugins = ["session_fixtures"]
 
 GIT_IMAGE = "mad-test/git:latest"
