@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -44,13 +47,40 @@ echo performance: 1 x
 """
 
 
+#: What is done with the results and the manifest then, in the root of the repository.
+AFTERWARDS = (
+    "report to-html --csv-file-path ../out/perf.csv --results-dir ../out/results",
+    "report to-email --csv-file-path ../out/perf.csv --results-dir ../out/results -o ../out/mail.html "
+    "--eml ../out/mail.eml",
+    "database update-table --csv-file-path ../out/perf.csv --db-url sqlite:///../out/t.db",
+    "generate k8s -m generated.json -o ../out/k8s",
+    "generate ansible -m generated.json -o ../out/play.yml",
+    "generate slurm -m generated.json -o ../out/slurm",
+    "export-config --tags all -f ../context.json -o ../out/config.json",
+    # Finds the secret in the URL of a model, and says so without it.
+    "lint --format sarif -o ../out/lint.sarif",
+    "plan --manifest-file m.json -f ../context.json --tags good",
+)
+
+
 @dataclass
 class Workflow:
-    """Three sessions: what is planned, what a build server does, what a node does with the manifest."""
+    """Three sessions: what is planned, what a build server does, what a node does with the manifest; then the
+    commands that look at what came out."""
 
     repository: Repository
     sessions: dict[str, Session] = field(default_factory=dict)
     processes: set[str] = field(default_factory=set)
+    #: Command -> exit status and output.
+    commands: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def command(self, words: str, env: dict[str, str]) -> None:
+        argv = [sys.executable, "-m", "pytest_madengine", *words.split()]
+        environ = {**os.environ, **env}
+        done = subprocess.run(
+            argv, cwd=self.repository.root, env=environ, capture_output=True, text=True, check=False
+        )
+        self.commands[words] = done.returncode, done.stdout + done.stderr
 
     def run(self, name: str, *args: str, **options: Any) -> None:
         out = self.repository.out
@@ -59,7 +89,8 @@ class Workflow:
 
     @property
     def output(self) -> str:
-        return "\n".join(session.output for session in self.sessions.values())
+        consoles = [session.output for session in self.sessions.values()]
+        return "\n".join([*consoles, *(text for _, text in self.commands.values())])
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -111,7 +142,15 @@ def workflow(module_repository: Repository, servers: tuple[Registry, SshServer, 
         build = ("--mad-build-only", f"--mad-registry={registry.host}", "--mad-manifest-out=m.json")
         made.run("build", *build, "--mad-clean-docker-cache", "-n2", context, hosts, env=environ)
         repository.remove_images()  # so that they are pulled
-        made.run("run", "--mad-manifest=m.json", "-n2", context, hosts, env=environ, tags="")
+        out = repository.out
+        outputs = (f"--mad-report={out / 'site'}", f"--mad-openmetrics={out / 'metrics.txt'}")
+        outputs += (f"--mad-benchmark-json={out / 'bench.json'}", f"--mad-summary-output={out / 'sum.json'}")
+        github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(out / "step.md")}
+        run = ("--mad-manifest=m.json", "-n2", context, hosts, *outputs)
+        made.run("run", *run, env={**environ, **github}, tags="")
+        without_url(repository.root)
+        for words in AFTERWARDS:
+            made.command(words, environ)
     return made
 
 
@@ -145,6 +184,16 @@ def write_models(repository: Repository, registry: Registry, shelf: SshServer, s
     (directory / "context.json").write_text(json.dumps(variables))
 
 
+def without_url(root: Path) -> None:
+    """A manifest of the models that may be generated: none can be whose URL is a secret."""
+    content = json.loads((root / "m.json").read_text())
+    keys = [key for key, entry in content["built_models"].items() if entry["name"] == "cloned"]
+    for key in keys:
+        del content["built_models"][key], content["built_images"][key]
+    content["summary"]["failed_builds"] = []
+    (root / "generated.json").write_text(json.dumps(content))
+
+
 def test_the_workflow_needed_every_secret(workflow: Workflow) -> None:
     """Each of them was used: else nothing below would mean anything."""
     assert workflow.sessions["plan"].code == 0, workflow.sessions["plan"].output
@@ -157,6 +206,8 @@ def test_the_workflow_needed_every_secret(workflow: Workflow) -> None:
         "cloned": "FAILURE",
         "unbuildable": "FAILURE",
     }, workflow.output
+    failed = {words: output for words, (code, output) in workflow.commands.items() if code}
+    assert [words.partition(" ")[0] for words in failed] in ([], ["lint"]), failed
     (log,) = workflow.repository.out.glob("results/*/good/*.run.live.log")
     assert "from the shelf" in log.read_text()
     assert log.read_text().count("from the bucket") == 2
@@ -168,6 +219,8 @@ def test_no_file_has_a_secret(workflow: Workflow) -> None:
     directory = workflow.repository.directory
     names = {path.name for path in directory.rglob("*")}
     assert {"m.json", "perf.csv", "records.jsonl", "build.xml", "run.html", "plan.xml"} <= names
+    assert {"index.html", "metrics.txt", "bench.json", "step.md", "mail.html", "mail.eml", "t.db"} <= names
+    assert {"k8s-madengine-job.yaml", "play.yml", "submit.sh", "config.json", "lint.sarif"} <= names
     found = places(directory, PLANTED)
     assert {path: what for path, what in found.items() if Path(path).name not in GIVEN} == {}
 
