@@ -29,10 +29,7 @@ def csv_report(csv_path: Path, *, html_path: Path | None = None, results_dir: Pa
     :raises ConfigError: not a ``.csv``, or a results directory that is none.
     :raises ResultError: the CSV is missing or cannot be read, or the page cannot be written.
     """
-    from pytest_madengine.files import utc_now
-    from pytest_madengine.reports.pagedata import read_csv
-    from pytest_madengine.reports.perfhtml import write_page
-    from pytest_madengine.reports.recordpage import Found, linker, page_of_csv, read_records
+    from pytest_madengine.reports.recordpage import write_csv_page
 
     if csv_path.suffix.lower() != ".csv":
         raise ConfigError(f"{csv_path} is not a .csv file", hint="name the results table, e.g. perf.csv")
@@ -41,14 +38,7 @@ def csv_report(csv_path: Path, *, html_path: Path | None = None, results_dir: Pa
     if results_dir is not None and not results_dir.is_dir():
         raise ConfigError(f"{results_dir} is not a directory", hint="name the --mad-results-dir of the runs")
     page = html_path or csv_path.with_suffix(".html")
-    results = results_dir or csv_path.parent / "mad-results"
-    found = read_records(results) if results.is_dir() else Found()
-    table = read_csv(csv_path)
-    link = linker(page.parent, [results])
-    data = page_of_csv(table, found.records, title=csv_path.stem, source=csv_path.name, link=link)
-    data.notes += found.notes
-    data.made = utc_now()
-    write_page(page, data)
+    write_csv_page(csv_path, page, results_dir or csv_path.parent / "mad-results")
     return page
 
 

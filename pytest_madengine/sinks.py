@@ -28,7 +28,9 @@ class FileSinks:
         self.table: PerfCsv = PerfCsv(session.settings.output, session.settings.perf_csv_schema)
         #: Lines for the end of the terminal output.
         self.notes: list[str] = []
-        self.side: SideFiles = SideFiles(session.settings.output.parent, session.settings.output)
+        self.side: SideFiles = SideFiles(
+            session.settings.output.parent, session.settings.output, results_dir=session.settings.results_dir
+        )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_mad_result(self, record: RunRecord) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote
 
-from pytest_madengine.files import encoded
-from pytest_madengine.reports.pagedata import PageData, builds_as_sessions, column_of
+from pytest_madengine.files import encoded, utc_now
+from pytest_madengine.reports.pagedata import PageData, builds_as_sessions, column_of, read_csv
 from pytest_madengine.reports.pagedetails import Details, Link, details_of
 from pytest_madengine.reports.pagetable import Column, Table
+from pytest_madengine.reports.perfhtml import write_page
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.results.rows import V2_COLUMNS, file_rows
 
@@ -34,6 +35,21 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
+def write_csv_page(csv_path: Path, html_path: Path, results_dir: Path, limit: int = LIMIT) -> None:
+    """Writes the page of a results CSV with what the records of sessions know about its rows.
+
+    :param results_dir: the sessions; one that is not there knows nothing.
+    :param limit: records that are read, the newest.
+    :raises ResultError: the CSV cannot be read, or the page cannot be written.
+    """
+    found = read_records(results_dir, limit) if results_dir.is_dir() else Found()
+    table, link = read_csv(csv_path), linker(html_path.parent, [results_dir])
+    data = page_of_csv(table, found.records, title=csv_path.stem, source=csv_path.name, link=link)
+    data.notes += found.notes
+    data.made = utc_now()
+    write_page(html_path, data)
+
+
 def read_records(results_dir: Path, limit: int = LIMIT) -> Found:
     """The newest records below a results directory, from ``records.jsonl`` of each session.
 
@@ -43,7 +59,7 @@ def read_records(results_dir: Path, limit: int = LIMIT) -> Found:
     broken = 0
     for path in sorted(results_dir.glob("*/records.jsonl"), reverse=True):
         if len(found.records) >= limit:
-            found.notes.append(f"The newest {limit:,} results are shown; {results_dir.name} has more.")
+            found.notes.append(f"The newest {limit:,} records are used; {results_dir.name} has more.")
             break
         try:
             lines = path.read_bytes().splitlines()

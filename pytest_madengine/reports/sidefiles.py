@@ -26,6 +26,8 @@ LAST_ITEM: Final = (
 SUPER_COLUMNS: Final = (*V2_COLUMNS, "configs", "multi_results")
 #: Rows of perf.csv above which perf.html is left to the command line.
 HTML_LIMIT: Final = 20_000
+#: Records that perf.html takes in: the end of a run stays short however many there are.
+RECORDS_LIMIT: Final = 2_000
 #: What common_info.json leaves out: it differs from row to row.
 _PER_ROW: Final = frozenset({"model", "performance", "metric", "status"})
 
@@ -36,10 +38,18 @@ class SideFiles:
     :param directory: where the side files go: the directory of perf.csv.
     :param perf_csv: default: ``perf.csv`` in that directory.  perf.html has its name.
     :param html_limit: rows above which perf.html is not made at the end of a run.
+    :param results_dir: sessions whose newest records tell more about the rows of perf.html.
     """
 
-    def __init__(self, directory: Path, perf_csv: Path | None = None, html_limit: int = HTML_LIMIT) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        perf_csv: Path | None = None,
+        html_limit: int = HTML_LIMIT,
+        results_dir: Path | None = None,
+    ) -> None:
         self._directory = directory
+        self._results_dir = results_dir
         self._perf_csv = perf_csv or directory / "perf.csv"
         self._html_limit = html_limit
 
@@ -120,7 +130,12 @@ class SideFiles:
                 f"{page.name} is not made for more than {self._html_limit} rows: "
                 f"run 'madengine report to-html --csv-file-path {self._perf_csv}'"
             ]
-        to_html(self._perf_csv, page)
+        if self._results_dir is None:
+            to_html(self._perf_csv, page)
+        else:
+            from pytest_madengine.reports.recordpage import write_csv_page
+
+            write_csv_page(self._perf_csv, page, self._results_dir, RECORDS_LIMIT)
         return []
 
     @contextlib.contextmanager

@@ -73,3 +73,13 @@ def test_secrets_do_not_reach_the_site(repo: Any, monkeypatch: pytest.MonkeyPatc
     assert len(embedded) == 2
     assert b"token is ***" in embedded[1]
     assert not any(b"hunter2-planted" in data for data in [*embedded, text.encode()])
+
+
+def test_perf_html_knows_why_a_model_failed(repo: Any) -> None:
+    """At the end of a run perf.html has what the records know: reasons, logs, the session."""
+    repo.model("good").model("bad", "echo it broke; exit 7")
+    repo.run("--mad-tags=all")
+    page = (repo.path / "perf.html").read_text()
+    assert "script exited with 7" in page
+    run_id = repo.records()[0]["run_id"]
+    assert run_id in page

@@ -169,7 +169,7 @@ def test_the_newest_sessions_are_read(tmp_path: Path) -> None:
     store(tmp_path, *(record(f"s{n}") for n in range(5)))
     found = read_records(tmp_path / "mad-results", limit=2)
     assert [one["run_id"] for one in found.records] == ["s3", "s4"]
-    assert found.notes == ["The newest 2 results are shown; mad-results has more."]
+    assert found.notes == ["The newest 2 records are used; mad-results has more."]
 
 
 def page_rows(records: Iterable[RunRecord], **options: Any) -> list[tuple[str, ...]]:
