@@ -14,6 +14,7 @@ import pytest
 
 from pytest_madengine.compat import add_suite_property
 from pytest_madengine.files import utc_now
+from pytest_madengine.interrupts import held
 from pytest_madengine.junit import suite_properties
 from pytest_madengine.results.record import Outcome, RunRecord
 from pytest_madengine.running import records_on
@@ -141,10 +142,12 @@ class Controller:
         """Takes the records of an item, once, and hands them to every sink."""
         if nodeid in self.records:
             return
-        self.records[nodeid] = records
-        self.expected.pop(nodeid, None)
-        for record in records:
-            self._emit(record)
+        # An interrupt in the middle would leave a record that some sinks have and others never get.
+        with held():
+            self.records[nodeid] = records
+            self.expected.pop(nodeid, None)
+            for record in records:
+                self._emit(record)
 
     def _emit(self, record: RunRecord) -> None:
         try:

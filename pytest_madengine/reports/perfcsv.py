@@ -161,6 +161,8 @@ def _write_all(descriptor: int, data: bytes, size: int) -> None:
         while view:
             view = view[os.write(descriptor, view) :]
         os.fsync(descriptor)
-    except BaseException:
-        os.ftruncate(descriptor, size)
+    except BaseException as error:
+        # An interrupt of the wait for the disk is no reason to take a whole row back.
+        if view or isinstance(error, OSError):
+            os.ftruncate(descriptor, size)
         raise

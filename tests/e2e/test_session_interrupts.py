@@ -5,6 +5,7 @@ Nothing is waited for by the clock: every wait polls a condition, and 15 seconds
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -95,6 +96,8 @@ def test_during_a_build(repository: Repository, naptime: str, number: signal.Sig
         lambda: f"sleep {naptime}" in "\n".join(sleepers(naptime)), "step of the build", session=session
     )
     wait_until(lambda: repository.statuses().get("quick"), "row of the quick model", session=session)
+    # The build runs ahead: only an item that has begun is interrupted, another one is "not run".
+    wait_until(lambda: "built_a" in begun(repository), "start of the built model", session=session)
     session.signal(number)
     assert_all_gone(repository, session, naptime)
     assert_interrupted(repository, session, number)
@@ -103,6 +106,17 @@ def test_during_a_build(repository: Repository, naptime: str, number: signal.Sig
         expected["built_a"] = "FAILURE"
         assert repository.reason("built_a") == "interrupted"
     assert repository.statuses() == expected
+
+
+def begun(repository: Repository) -> set[str]:
+    """Items that the journals have a start of."""
+    lines = [
+        json.loads(line)
+        for path in repository.out.glob("results/*/journal.jsonl")
+        for line in path.read_text().splitlines()
+        if line.endswith("}")
+    ]
+    return {str(line["item"]) for line in lines if line["event"] == "start"}
 
 
 #: Says when it is asked to end, and goes on.

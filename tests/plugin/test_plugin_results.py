@@ -374,3 +374,26 @@ def test_session_ids_sort_by_time_within_a_second() -> None:
     from pytest_madengine.session import new_run_id
 
     assert re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{4}", new_run_id())
+
+
+def test_an_interrupt_while_results_are_written_loses_none(repo: Any) -> None:
+    """Given an interrupt that arrives while a result is handed to the sinks / run / the row is there, the
+    session ends as interrupted, and what did not start says so."""
+    repo.model("first").model("second")
+    conftest = repo.path / "conftest.py"
+    conftest.write_text(
+        conftest.read_text()
+        + """
+import os, signal
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_mad_result(record):
+    if record.item_id == "first":
+        os.kill(os.getpid(), signal.SIGINT)
+    return (yield)
+"""
+    )
+    result = repo.run("--mad-tags=all", subprocess=True)
+    assert result.ret == 2
+    assert repo.statuses() == {"first": "SUCCESS", "second": "SKIPPED"}
+    assert [record["item_id"] for record in repo.records()] == ["first", "second"]
