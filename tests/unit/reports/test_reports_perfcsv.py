@@ -301,3 +301,20 @@ def test_any_text_is_read_back(
     assert all(len(row) == len(V2_COLUMNS) for row in content)
     index = [V2_COLUMNS.index(name) for name in ("model", "performance", "metric")]
     assert [tuple(row[i] for i in index) for row in content[1:]] == expected
+
+
+def test_an_interrupt_while_the_disk_is_waited_for_keeps_the_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a row that is written / an interrupt during fsync / the row stays, whole."""
+
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "perf.csv"
+    PerfCsv(path).append(record("first"))
+    monkeypatch.setattr("os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        PerfCsv(path).append(record("second"))
+    with path.open(newline="") as stream:
+        assert [row["model"] for row in csv.DictReader(stream)] == ["first", "second"]
