@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+# Not imported for use: pytester forgets what a run imported, and the compiled parts of this library cannot be
+# imported a second time.
+import sqlalchemy  # noqa: F401
+
 #: conftest.py of every generated repository.
 REPO_CONFTEST = '''
 import dataclasses, os, re, subprocess, time
