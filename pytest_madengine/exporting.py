@@ -26,7 +26,7 @@ def export(settings: Settings) -> tuple[dict[str, Any], tuple[str, ...]]:
     session = MadSession(settings, chosen.items)
     references = References(settings.environ, session.credentials, session.redactor)
     context = session.context
-    entries = [{**selected_entry(item), "name": item.model.name} for item in chosen.items]
+    entries = [selected_entry(item) for item in chosen.items]
     content = {
         "models": references.replace(entries),
         "context": references.replace(

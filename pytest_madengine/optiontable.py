@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: What a build phase writes when the user names no file.
+DEFAULT_MANIFEST = "build_manifest.json"
+
 
 @dataclass(frozen=True)
 class Option:

@@ -10,11 +10,9 @@ from typing import Any
 from pytest_madengine.catalog.model import Selected, Warned
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.handover import BatchEntry, choose, read_batch
+from pytest_madengine.optiontable import DEFAULT_MANIFEST
 from pytest_madengine.session import MadSession
 from pytest_madengine.settings import Settings
-
-#: What a build phase writes when the user names no file.
-DEFAULT_MANIFEST = "build_manifest.json"
 
 
 def check_options(settings: Settings, here: Path) -> Settings:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_madengine.cli import params
 from pytest_madengine.cli.common import ExitCode, print_error, say, warn
 from pytest_madengine.errors import ConfigError, MadError
+from pytest_madengine.optiontable import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
     from pytest_madengine.deploy.slurmblock import SlurmBlock
@@ -38,7 +39,7 @@ def build_on_compute(values: dict[str, Any], words: Sequence[str]) -> int:
     from pytest_madengine.executors.slurmjob import SlurmError, submit, wait
     from pytest_madengine.session import new_run_id
 
-    target = Path(values.get("manifest_out") or "build_manifest.json").expanduser().absolute()
+    target = Path(values.get("manifest_out") or DEFAULT_MANIFEST).expanduser().absolute()
     output = Path(block.output_dir).absolute()
     place = output / f"{_JOB_NAME}-{new_run_id()}"
     place.mkdir(parents=True, exist_ok=True)

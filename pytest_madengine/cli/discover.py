@@ -48,7 +48,7 @@ def _selected(root: Path, tags: list[str], no_dynamic: bool) -> int:
     chosen = select_models(root, tags, no_dynamic=no_dynamic, environ=os.environ)
     for warning in chosen.warnings:
         warn(warning.message)
-    entries = [{**selected_entry(item), "name": item.model.name} for item in chosen.items]
+    entries = [selected_entry(item) for item in chosen.items]
     say(json.dumps(entries, indent=4))
     return 0
 

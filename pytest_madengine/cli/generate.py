@@ -9,6 +9,7 @@ import typer
 
 from pytest_madengine.cli.command import MadGroup
 from pytest_madengine.cli.common import reports_errors, say, warn
+from pytest_madengine.optiontable import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
     from pytest_madengine.generating import Generated
@@ -52,7 +53,7 @@ Root = Annotated[
         help="The MAD repository (default: MODEL_DIR, this directory, or that of the manifest).",
     ),
 ]
-_MANIFEST = Path("build_manifest.json")
+_MANIFEST = Path(DEFAULT_MANIFEST)
 
 
 @generate_app.command("ansible")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_madengine.optiontable import OPTIONS, Option
+from pytest_madengine.optiontable import DEFAULT_MANIFEST, OPTIONS, Option
 
 #: Headings of ``--help``.
 SELECT, CONTEXT, RUNNING, IMAGES, OUTPUT = "Models", "Context", "Running", "Images", "Results"
@@ -137,7 +137,7 @@ _BUILD_MANIFEST: Final = Param(
     "the build manifest",
     ("--manifest-output", "-m", "--manifest-out"),
     "FILE",
-    default="build_manifest.json",
+    default=DEFAULT_MANIFEST,
     panel=IMAGES,
 )
 

@@ -13,12 +13,10 @@ from pytest_madengine.cli import params
 from pytest_madengine.cli.command import Body
 from pytest_madengine.cli.common import say
 from pytest_madengine.errors import ConfigError
+from pytest_madengine.optiontable import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
     from pytest_madengine.cli.recorder import Recorder
-
-#: What a build phase writes when the user names no file.
-DEFAULT_MANIFEST = "build_manifest.json"
 
 
 def body_of_run(program: str) -> Body:
