@@ -19,6 +19,11 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 _SAFE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,150}")
 #: A file name may have 255 bytes on most file systems; log names get endings such as ``.build.live.log``.
 _LONGEST_NAME: Final = 200
+#: Directory, beside a file that is replaced, of what will take its place.  Runs never see it: it has the name
+#: of their control directory.
+SCRATCH: Final = ".madengine"
+_TEMPORARY: Final = ".madengine-"
+_SCRATCH_TRIES: Final = 100
 
 
 def utc_now() -> str:
@@ -38,21 +43,91 @@ def write_atomic(path: Path, text: str) -> None:
 
     :raises OSError: the directory cannot be written or is full; the old file is then untouched.
     """
+    with replacing(path) as temporary, temporary.open("xb") as stream:
+        stream.write(encoded(text))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write a file to, which then takes the place of ``path``; an existing file keeps its mode.
+
+    It lies in a directory of its own (:data:`SCRATCH`), never beside the target: other processes list
+    the target's directory, and mount what they see there into containers.  An error leaves the old file.
+
+    :raises OSError: the directory cannot be written or is full.
+    """
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".madengine-{secrets.token_hex(8)}.tmp")
-    try:
+    with _scratch(target.parent) as directory:
         # Not by tempfile: its files are private, and the umask can only be asked for by changing it.
-        with temporary.open("xb") as stream:
-            stream.write(encoded(text))
-            stream.flush()
-            os.fsync(stream.fileno())
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        temporary = directory / f"{_TEMPORARY}{secrets.token_hex(8)}.tmp"
+        try:
+            yield temporary
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def is_temporary(name: str) -> bool:
+    """True for names in a directory that :func:`replacing` may have made, by this process or another."""
+    return name == SCRATCH or (name.startswith(_TEMPORARY) and name.endswith(".tmp"))
+
+
+@contextlib.contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """The directory for temporary files of ``parent``; the last one who leaves it removes it.
+
+    Where it cannot be made (somebody else's file has its name, say) it is ``parent`` itself.
+    """
+    directory = parent / SCRATCH
+    guard = _held(directory)
+    if guard < 0:
+        yield parent
+        return
+    try:
+        yield directory
+    finally:
+        os.close(guard)
+        _remove_unheld(directory)
+
+
+def _held(directory: Path) -> int:
+    """A descriptor of the directory under a shared lock, so that nobody removes it; -1: there is none."""
+    for _ in range(_SCRATCH_TRIES):
+        try:
+            directory.mkdir(exist_ok=True)
+            guard = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:  # removed by another process in between
+            continue
+        except OSError:
+            return -1
+        try:
+            fcntl.flock(guard, fcntl.LOCK_SH)
+            if os.fstat(guard).st_nlink and os.access(directory, os.W_OK | os.X_OK):
+                return guard
+        except OSError:
+            os.close(guard)
+            return -1
+        os.close(guard)
+    return -1
+
+
+def _remove_unheld(directory: Path) -> None:
+    # Not empty, in use or gone: all the same to us.
+    with contextlib.suppress(OSError):
+        guard = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in directory.glob(f"{_TEMPORARY}*.tmp"):  # by a writer that was killed
+                left.unlink()
+            directory.rmdir()
+        finally:
+            os.close(guard)
 
 
 def encoded(text: str) -> bytes:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Where bash is looked for: the usual place, then PATH of the image.
 _BASH: Final = ("/bin/bash", "bash")
+#: Starts of one container that fail because entries of the MAD root vanished.
+_VANISHING_TRIES: Final = 20
 #: Seconds the engine may take to remove a container that ended.
 _REMOVAL_LIMIT: Final = 60.0
 #: The same when the connection broke: the container may well be running.
@@ -151,6 +153,21 @@ class DockerRun:
         return config
 
     def _start(self, config: dict[str, Any]) -> AttachedStream:
+        """Starts the container, without those entries of the MAD root that vanish meanwhile."""
+        for _ in range(_VANISHING_TRIES):
+            try:
+                return self._start_somehow(config)
+            except MadError:
+                gone = self._workspace.vanished()
+                if not gone:
+                    raise
+                if self._container.id:
+                    self._container.remove()
+                host = config["HostConfig"]
+                host["Mounts"] = [mount for mount in host["Mounts"] if mount["Target"] not in gone]
+        return self._start_somehow(config)
+
+    def _start_somehow(self, config: dict[str, Any]) -> AttachedStream:
         for bash in _BASH[:-1]:
             try:
                 return self._start_with(config, bash)

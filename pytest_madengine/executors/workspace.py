@@ -24,6 +24,7 @@ from typing import IO, Final
 
 from pytest_madengine.errors import PlanError
 from pytest_madengine.executors.common import merge_common
+from pytest_madengine.files import is_temporary
 from pytest_madengine.plan.runplan import Mount, Workspace
 from pytest_madengine.plan.script import CONTROL_DIR, WORKSPACE
 
@@ -74,6 +75,8 @@ class RunWorkspace:
         self.warnings: list[str] = []
         #: Names in the workspace that are only mount points or links to entries of the MAD root.
         self.foreign: frozenset[str] = frozenset()
+        #: Container path -> host path and mount point, of each entry of the MAD root that is mounted.
+        self._shown: dict[str, tuple[Path, Path]] = {}
 
     @property
     def root(self) -> Path:
@@ -144,15 +147,35 @@ class RunWorkspace:
             names = sorted(path.name for path in Path(self._spec.root).iterdir())
         except OSError as error:
             raise PlanError(f"cannot read the MAD root {self._spec.root}: {error.strerror}") from error
-        return [name for name in names if name not in hidden]
+        return [name for name in names if name not in hidden and not is_temporary(name)]
+
+    def vanished(self) -> frozenset[str]:
+        """Container paths of entries of the MAD root that were there in :meth:`prepare` and are not now.
+
+        The repository lives while a run starts: editors, git and other sessions replace files in it.  What is
+        gone is left out, its mount point too.
+        """
+        gone = {target: place for target, (source, place) in self._shown.items() if not source.exists()}
+        for target, place in gone.items():
+            del self._shown[target]
+            with contextlib.suppress(OSError):
+                if place.is_dir():
+                    place.rmdir()
+                else:
+                    place.unlink()
+        self.foreign -= {place.name for place in gone.values() if place.parent == self.root}
+        return frozenset(gone)
 
     def _entry(self, source: Path, place: Path, target: str) -> list[Mount]:
-        if source.is_symlink():
-            link = self._link_target(source)
-            if link is not None:
-                place.symlink_to(link)
-                return []
-            source = source.resolve()
+        try:
+            if source.is_symlink():
+                link = self._link_target(source)
+                if link is not None:
+                    place.symlink_to(link)
+                    return []
+                source = source.resolve()
+        except FileNotFoundError:  # removed a moment ago by somebody else
+            return []
         return self._mount(source, place, target)
 
     def _link_target(self, link: Path) -> str | None:
@@ -186,6 +209,7 @@ class RunWorkspace:
         else:
             self.warnings.append(f"{source} is neither a file nor a directory: not visible in the container")
             return []
+        self._shown[target] = (source.absolute(), place)
         return [Mount(str(source.absolute()), target, read_only=True, origin="MAD root")]
 
     def _scripts(self) -> list[Mount]:
@@ -210,7 +234,7 @@ class RunWorkspace:
         except OSError as error:
             raise PlanError(f"cannot read {source}: {error.strerror}") from error
         for name in names:
-            if name != "common":
+            if name != "common" and not is_temporary(name):
                 mounts += self._entry(source / name, skeleton / name, f"{target}/{name}")
         return mounts
 

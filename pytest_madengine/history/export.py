@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from pytest_madengine.errors import ConfigError, HistoryError
+from pytest_madengine.files import replacing
 
 #: What a spreadsheet takes for the beginning of a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -31,14 +31,9 @@ def write_export(path: Path, format: str, columns: Sequence[str], rows: Iterable
     writers: dict[str, _Writer] = {"csv": _csv, "json": _json, "parquet": _parquet}
     if kind not in writers:
         raise ConfigError(f"{path}: unknown export format '{kind}'", hint="use csv, json or parquet")
-    temporary = path.with_name(f".madengine-{secrets.token_hex(8)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as temporary:
             count = writers[kind](temporary, columns, rows)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise HistoryError(f"{path} cannot be written: {error.strerror or error}") from None
     return count

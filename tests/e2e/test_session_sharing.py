@@ -97,3 +97,15 @@ def test_workers_know_the_rootdir(repository: Repository) -> None:
     assert session.code == 0, session.output
     assert session.output.count(" models.json::m") == 1
     assert (repository.root / "perf.csv").read_text().startswith("model,n_gpus,training_precision")
+
+
+def test_outputs_in_the_repository_disturb_no_model(repository: Repository) -> None:
+    """faults 1.1: given models that only print, when several run at once and the outputs are replaced in the
+    MAD root after each of them / then every one succeeds, and nothing unfinished stays."""
+    for number in range(12):
+        repository.model(f"m{number}")
+    session = repository.run("-n4", "--mad-output=perf.csv", "--mad-results-dir=mad-results")
+    assert session.code == 0, session.output
+    repository.out = repository.root
+    assert repository.statuses() == {f"m{number}": "SUCCESS" for number in range(12)}
+    assert [path.name for path in repository.root.glob(".madengine*")] == []

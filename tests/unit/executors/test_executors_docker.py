@@ -242,6 +242,37 @@ def test_errors_of_the_engine(office, where, error, kind, words):
     assert not office.spaces.exists()
 
 
+@pytest.mark.parametrize("where", ["create", "start"])
+def test_an_entry_of_the_root_that_vanishes_is_left_out(office, where):
+    """faults 1.1: given a file of the repository that is removed after the workspace was made, when the
+    engine refuses to mount it, then the run goes on without it; its mount point is gone.
+    """
+    directory = office.root / "scripts/x.d"  # shown one by one, because the root has no scripts/common
+    directory.mkdir()
+    (office.root / "x.tmp").touch()
+    seen: list[str] = []
+
+    class Refusing(PaperEngine):
+        def _call(self, call: str) -> None:
+            if call == where and directory.exists():
+                (office.root / "x.tmp").unlink()
+                directory.rmdir()
+                self.calls.append(call)
+                raise api_error(400, f"bind source path does not exist: {office.root}/x.tmp")
+            super()._call(call)
+
+    def work(engine: PaperEngine) -> None:
+        seen.extend(path.name for path in engine.root.iterdir())
+        engine.finish()
+
+    engine = Refusing(work)
+    assert office.run(engine).exit_code == 0
+    targets = [mount["Target"] for mount in engine.configs[-1]["HostConfig"]["Mounts"]]
+    assert not {"/myworkspace/x.tmp", "/myworkspace/scripts/x.d"} & set(targets)
+    assert "/myworkspace/scripts/m" in targets
+    assert "x.tmp" not in seen
+
+
 def test_an_engine_that_cannot_be_reached(office):
     def absent() -> Any:
         raise DockerException("no socket")

@@ -53,6 +53,15 @@ def test_every_entry_is_mounted_read_only(tmp_path, root, builtin):
     assert list((tmp_path / "spaces").iterdir()) == []
 
 
+def test_temporary_files_of_sessions_are_not_shown(tmp_path, root, builtin):
+    """faults 1.1: given unfinished files of other sessions in the root, then no mount of them."""
+    (root / ".madengine").mkdir()
+    (root / ".madengine-0123456789abcdef.tmp").touch()
+    workspace, mounts = open_workspace(tmp_path, builtin, Workspace(str(root)))
+    workspace.remove()
+    assert not [target for target in mounts if target.startswith("/myworkspace/.madengine")]
+
+
 def test_a_root_without_common_gets_a_skeleton(tmp_path, root, builtin):
     (root / "scripts/common").rmdir()
     (root / "scripts/note").touch()

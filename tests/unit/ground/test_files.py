@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pytest_madengine.files import append_line, encoded, locked, safe_name, utc_now, write_atomic
+from pytest_madengine.files import (
+    SCRATCH,
+    append_line,
+    encoded,
+    is_temporary,
+    locked,
+    safe_name,
+    utc_now,
+    write_atomic,
+)
 
 
 @pytest.fixture
@@ -91,6 +100,65 @@ class TestWriteAtomic:
         (tmp_path / "file").write_text("")
         with pytest.raises(OSError):
             write_atomic(tmp_path / "file" / "x", "y")
+
+    def test_nothing_unfinished_lies_beside_the_target(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """faults 1.1: given a file that is replaced, when it is about to be, then its directory lists no
+        temporary file, so that no other process mounts one; and nothing of it stays.
+        """
+        listed: list[str] = []
+        replace = Path.replace
+
+        def look(self: Path, target: Path) -> Path:
+            listed.extend(entry.name for entry in tmp_path.iterdir() if not is_temporary(entry.name))
+            listed.extend(entry.name for entry in tmp_path.iterdir() if not entry.is_dir())
+            return replace(self, target)
+
+        monkeypatch.setattr(Path, "replace", look)
+        write_atomic(tmp_path / "perf_entry.json", "x")
+        assert listed == []
+        assert [entry.name for entry in tmp_path.iterdir()] == ["perf_entry.json"]
+
+    def test_a_writer_that_was_killed_leaves_nothing_for_ever(self, tmp_path: Path) -> None:
+        """faults 1.1: given the temporary file of a killed writer, when another writes there, then it goes."""
+        (tmp_path / SCRATCH).mkdir()
+        (tmp_path / SCRATCH / ".madengine-0123456789abcdef.tmp").touch()
+        write_atomic(tmp_path / "x", "y")
+        assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+    @pytest.mark.parametrize("kind", ["file", "link", "link to a directory", "holds something"])
+    def test_somebody_elses_entry_of_that_name_is_left_alone(self, tmp_path: Path, kind: str) -> None:
+        """faults 1.1: given an entry with the name of the scratch directory, then writing works, it stays."""
+        theirs, elsewhere = tmp_path / SCRATCH, tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        if kind == "file":
+            theirs.write_text("mine")
+        elif kind == "holds something":
+            theirs.mkdir()
+            (theirs / "mine").touch()
+        else:
+            theirs.symlink_to("nowhere" if kind == "link" else elsewhere)
+        write_atomic(tmp_path / "x", "y")
+        assert (tmp_path / "x").read_text() == "y"
+        assert os.path.lexists(theirs)
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == [SCRATCH, "elsewhere", "x"]
+        assert list(elsewhere.iterdir()) == []
+
+    def test_many_writers_of_one_directory(self, tmp_path: Path) -> None:
+        """faults 1.1: given many writers at once, when all have written, then all files are there alone."""
+
+        def write(name: str) -> None:
+            for number in range(50):
+                write_atomic(tmp_path / name, str(number))
+
+        names = [f"f{number}" for number in range(6)]
+        threads = [threading.Thread(target=write, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == dict.fromkeys(names, "49")
 
 
 class TestLocked:
