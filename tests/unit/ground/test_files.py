@@ -121,7 +121,7 @@ class TestWriteAtomic:
         assert [entry.name for entry in tmp_path.iterdir()] == ["perf_entry.json"]
 
     def test_a_writer_that_was_killed_leaves_nothing_for_ever(self, tmp_path: Path) -> None:
-        """faults 1.1: given the temporary file of a killed writer, when another writes there, then it goes."""
+        """faults 1.1: given a killed writer's temporary file, when another writes there, then it goes."""
         (tmp_path / SCRATCH).mkdir()
         (tmp_path / SCRATCH / ".madengine-0123456789abcdef.tmp").touch()
         write_atomic(tmp_path / "x", "y")
