@@ -29,6 +29,10 @@ test-fast: ## Unit and plugin tests with coverage; needs no container engine
 	@scripts/prepare --venv-only
 	@$(BIN)/python scripts/run_tests.py --fast
 
+.PHONY: test-matrix
+test-matrix: ## The fast layers on every Python from 3.10 that this machine has
+	@scripts/test-matrix
+
 .PHONY: lint
 lint: ## ruff and mypy
 	@scripts/prepare --venv-only
@@ -38,7 +42,7 @@ lint: ## ruff and mypy
 
 .PHONY: bench
 bench: ## Benchmarks of the plugin itself, as ratios against references of the same run
-	@scripts/prepare
+	@scripts/prepare --dev
 	@$(ENGINE) $(BIN)/python -m benchmarks
 
 .PHONY: docs
