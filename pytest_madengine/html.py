@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 from html import escape
@@ -91,14 +90,13 @@ class HtmlColumns:
 def _sortable(values: list[str]) -> str:
     """A cell that pytest-html's script, which compares the source of cells as text, sorts by its first
     number."""
+    from pytest_madengine.results.readings import number
+
     text = "<br>".join(escape(value) for value in values)
-    try:
-        number = float(values[0])
-    except (IndexError, ValueError):
-        return text
-    if math.isnan(number):
+    value = number(values[0]) if values else None
+    if value is None:
         return text
     # The bits of a float in the order of the numbers: negative ones reversed and below all others.
-    (bits,) = struct.unpack(">Q", struct.pack(">d", number))
+    (bits,) = struct.unpack(">Q", struct.pack(">d", value))
     bits = bits ^ (0xFFFF_FFFF_FFFF_FFFF if bits >> 63 else 1 << 63)
     return f'<span data-order="{bits:016x}">{text}</span>'

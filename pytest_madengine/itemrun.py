@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_madengine.errors import CredentialError, EngineError, MadError, PlanError, RunError
+from pytest_madengine.errors import CredentialError, EngineError, MadError, PlanError, ResultError, RunError
 from pytest_madengine.files import append_line, utc_now, utc_precise
 from pytest_madengine.plan.runplan import DataMount, Image, Lease, RunPlan
-from pytest_madengine.results.record import Attempt, Outcome, RunRecord
+from pytest_madengine.results.record import Attempt, Metric, Outcome, RunRecord
 from pytest_madengine.session import ItemSpec, MadSession
 
 if TYPE_CHECKING:
@@ -262,20 +262,23 @@ class ItemRun:
         return self.verdict
 
     def _run_once(self) -> tuple[RunPlan, Verdict]:
-        from pytest_madengine.results.outcome import judge
-
         plan = self.plan or self.make_plan()
         self.phase = "run"
         self.result = self.attempted(lambda again: self._start(plan, again))
         self.durations.update(self.result.durations)
-        verdict = judge(
-            self.result,
+        return plan, self._judged(plan, self.result)
+
+    def _judged(self, plan: RunPlan, result: RunResult, found: Sequence[Metric] | None = None) -> Verdict:
+        from pytest_madengine.results.outcome import judge
+
+        return judge(
+            result,
             multiple_results=plan.multiple_results,
             strict_log=self.session.settings.strict_log,
             collect_metrics=self.session.settings.environ.get("MAD_COLLECT_METRICS", "").lower() != "false",
             skip_run=plan.script.skip_run,
+            found=found,
         )
-        return plan, verdict
 
     def _start(self, plan: RunPlan, again: bool) -> RunResult:
         if again:
@@ -291,21 +294,26 @@ class ItemRun:
             ) from None
 
     def _with_user_metrics(self, plan: RunPlan, verdict: Verdict) -> Verdict:
+        from pytest_madengine.results.hookmetrics import checked_metrics
+        from pytest_madengine.results.outcome import HOOK
+
         result = self.result
         if self.parse_metrics is None or result is None or result.exit_code != 0:
             return verdict
-        metrics = self.parse_metrics(plan, str(self.artifacts / result.log_file))
-        if metrics is None:
+        answer = self.parse_metrics(plan, str(self.artifacts / result.log_file))
+        if answer is None:
             return verdict
-        found = tuple(metrics)
-        if (
-            found
-            and verdict.outcome is Outcome.FAILURE
-            and not verdict.metrics
-            and verdict.phase == "results"
-        ):
-            return replace(verdict, outcome=Outcome.SUCCESS, reason="", metrics=found, hint="")
-        return replace(verdict, metrics=found)
+        try:
+            return self._judged(plan, result, checked_metrics(answer, HOOK))
+        except ResultError as error:
+            return replace(
+                verdict,
+                outcome=Outcome.FAILURE,
+                reason=error.message,
+                phase="results",
+                hint=error.hint,
+                metrics=(),
+            )
 
     def error_of(self, verdict: Verdict) -> RunError:
         """The exception that makes the test of a FAILURE fail."""

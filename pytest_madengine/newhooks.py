@@ -32,6 +32,10 @@ def pytest_mad_parse_metrics(config: pytest.Config, plan: RunPlan, log: str) -> 
     """Called after a run that ended with status 0, in the process that ran it; the first answer that is
     not ``None`` replaces the metrics found by the built-in rules.
 
+    Values are read by the grammar of docs/reference/formats.md.  An answer that is empty or not a collection
+    of metrics makes the run a FAILURE with a reason, and so does a metric without a value or with the outcome
+    FAILURE.
+
     :param log: path of the complete (redacted) run log.
 
     Example, for models that print ``throughput=123``::

@@ -2,4 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+from hypothesis import settings
+
 pytest_plugins = ["pytester"]
+
+# Property tests: HYPOTHESIS_PROFILE or --hypothesis-profile chooses.  No deadlines: machines are busy.
+settings.register_profile("ci", max_examples=200, deadline=None)
+settings.register_profile("nightly", max_examples=10_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pytest_madengine.errors import ConfigError, HistoryError
 from pytest_madengine.files import replacing
+from pytest_madengine.results.readings import number
 
 #: What a spreadsheet takes for the beginning of a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -55,13 +56,9 @@ def _csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> i
 
 def harmless(cell: Any) -> Any:
     """A cell that no spreadsheet runs; numbers stay numbers."""
-    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA) or number(cell) is not None:
         return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
+    return f"'{cell}"
 
 
 def _json(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:

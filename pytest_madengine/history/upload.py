@@ -22,8 +22,9 @@ from pytest_madengine.history.database import Database
 from pytest_madengine.history.migrations import complete_dlm_table, migrate
 from pytest_madengine.history.rowkeys import row_keys, upload_id
 from pytest_madengine.history.urls import DatabaseUrl
-from pytest_madengine.history.writing import clean, number_of
+from pytest_madengine.history.writing import clean
 from pytest_madengine.results.columns import V2_COLUMNS
+from pytest_madengine.results.readings import number
 from pytest_madengine.secrets import Secret
 
 #: Earlier values of which ``relative_change`` takes the mean.
@@ -160,7 +161,7 @@ class _Earlier:
 
     def change(self, row: Mapping[str, object]) -> str | None:
         """``relative_change`` of a new row, which then counts as an earlier one of those that follow."""
-        value = number_of(str(row["performance"] or ""))
+        value = number(str(row["performance"] or ""))
         if value is None or row["status"] != "SUCCESS":
             return None
         group: Group = tuple(None if row[name] is None else str(row[name]) for name in GROUP)
@@ -187,7 +188,7 @@ def _last_values(connection: Connection, group: Group) -> list[float]:
         page = connection.execute(query if before is None else query.where(table.id < before)).all()
         for identifier, *names, performance in page:
             before = identifier
-            value = number_of(str(performance))
+            value = number(str(performance))
             # Collations of a table that others made may find what is only similar.
             if value is not None and tuple(names) == group and len(found) < WINDOW:
                 found.append(value)

@@ -6,7 +6,6 @@ Import lazily: it imports SQLAlchemy.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any, Final
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, Table, insert, select
 from pytest_madengine.history import schema
 from pytest_madengine.history.queries import fit, moment
 from pytest_madengine.history.rowkeys import digest
+from pytest_madengine.results.readings import number
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.results.rows import record_rows
 
@@ -31,15 +31,6 @@ def clean(text: str) -> str:
 def run_key(record: RunRecord) -> str:
     """The natural key of a record: its run id and item id."""
     return digest(clean(record.run_id), clean(record.item_id))
-
-
-def number_of(text: str) -> float | None:
-    """A finite number; ``None`` for text, infinity and NaN."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def add_batch(connection: Connection, batch: Mapping[str, RunRecord]) -> int:
@@ -148,7 +139,7 @@ def _values(record: RunRecord) -> Iterator[dict[str, Any]]:
             "series": {"series_key": digest(model, name), "model": model, "metric": name},
             "outcome": row["status"],
             "value": clean(metric.value),
-            "number": number_of(metric.value),
+            "number": number(metric.value),
         }
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pytest_madengine.reports.directions import direction
-from pytest_madengine.reports.pagetable import Table, number
+from pytest_madengine.reports.pagetable import Table
+from pytest_madengine.results.readings import number
 
 #: Preceding values that count, and how many of them a firm judgement needs.
 WINDOW: Final = 20

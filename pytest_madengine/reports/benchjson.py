@@ -80,14 +80,10 @@ def _entry(record: RunRecord, metric: Metric, value: int | float) -> dict[str, A
 
 def _number(metric: Metric) -> int | float | None:
     """A finite number; whole ones stay whole."""
-    if metric.outcome is not Outcome.SUCCESS or "_" in metric.value:
+    value = metric.number
+    if metric.outcome is not Outcome.SUCCESS or value is None:
         return None
     try:
-        whole = int(metric.value)
-        float(whole)
-        return whole
+        return int(metric.value)
     except ValueError:
-        value = metric.number
-    except OverflowError:
-        return None  # No reader of JSON has a number for it.
-    return value if value is not None and abs(value) != float("inf") and value == value else None
+        return value

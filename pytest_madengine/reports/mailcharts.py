@@ -13,6 +13,7 @@ from typing import Final
 
 from pytest_madengine.reports.directions import direction
 from pytest_madengine.reports.mailtable import Row
+from pytest_madengine.results.readings import number
 
 #: Columns of the little trend beside a bar.
 TREND: Final = 8
@@ -46,15 +47,6 @@ class Chart:
 
     metric: str
     bars: tuple[Bar, ...]
-
-
-def number(text: str) -> float | None:
-    """A finite number, or ``None`` for text."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and "_" not in text else None
 
 
 def charts(rows: Sequence[Row], limit: int) -> tuple[list[Chart], int]:

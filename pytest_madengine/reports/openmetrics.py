@@ -14,8 +14,6 @@ from typing import Final
 
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 
-#: Numbers that stand as they were printed.
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 #: A label value is on one line, and GitLab splits lines at more than "\n".
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _STATUS: Final = {Outcome.SUCCESS: "1", Outcome.FAILURE: "0", Outcome.SKIPPED: "-1"}
@@ -77,7 +75,7 @@ def _values(record: RunRecord) -> Iterator[tuple[Metric, str]]:
     explained = any(metric.outcome is Outcome.FAILURE for metric in record.metrics)
     if record.outcome is Outcome.SUCCESS or (record.outcome is Outcome.FAILURE and explained):
         for metric in record.metrics:
-            if metric.outcome is Outcome.SUCCESS and _NUMBER.fullmatch(metric.value):
+            if metric.outcome is Outcome.SUCCESS and metric.number is not None:
                 yield metric, metric.value
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
-import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 #: Rows that are turned into columns at a time.
 _CHUNK: Final = 4096
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
 class Column:
@@ -89,12 +86,3 @@ class Table:
     def last(self, count: int) -> Iterator[tuple[str, ...]]:
         """The last ``count`` rows."""
         return zip(*(column.last(count) for column in self.columns), strict=True)
-
-
-def number(text: str) -> float | None:
-    """The number that a cell holds, or ``None``: words such as ``nan`` and ``inf`` are no numbers."""
-    text = text.strip()
-    if not _NUMBER.fullmatch(text):
-        return None
-    value = float(text)
-    return value if math.isfinite(value) else None

@@ -18,7 +18,9 @@ from pytest_madengine.files import utc_now
 from pytest_madengine.reports.perfcsv import PerfCsv
 from pytest_madengine.reports.sidefiles import SideFiles
 from pytest_madengine.results.columns import V2_COLUMNS
-from pytest_madengine.results.multiple import has_value, parse_multiple_results
+from pytest_madengine.results.lines import read_cell
+from pytest_madengine.results.multiple import parse_multiple_results, rows_reason
+from pytest_madengine.results.readings import means_success
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 
 #: Cells that belong to one metric, not to the item.
@@ -79,9 +81,7 @@ def add_multiple(perf_csv: Path, results: Path, common_info: Path, model: str) -
         metrics = parse_multiple_results(_read(results), results.name)
     except MadError as error:
         reason = error.message
-    failed = [metric.row for metric in metrics if metric.outcome is Outcome.FAILURE]
-    if failed:
-        reason = f"{len(failed)} of {len(metrics)} rows have no performance: {', '.join(failed[:10])}"
+    reason = reason or rows_reason(metrics)
     record = RunRecord(
         run_id="",
         item_id=model,
@@ -115,7 +115,7 @@ def _record(entries: Sequence[Mapping[str, Any]], kind: Kind, source: Path) -> R
     shared = {name: text for name, text in cells[0].items() if all(one.get(name) == text for one in cells)}
     metrics = tuple(
         Metric(
-            value=_text(entry.get("performance")),
+            value=read_cell(_text(entry.get("performance"))).value,
             name=_text(entry.get("metric")),
             row=row,
             outcome=_outcome(entry, kind),
@@ -161,11 +161,11 @@ def _split(names: Sequence[str], source: Path) -> tuple[str, list[str]]:
 def _outcome(entry: Mapping[str, Any], kind: Kind) -> Outcome:
     """By contract 12.3: a value is needed, an explicit FAILURE is kept; so is a SKIPPED."""
     status = _text(entry.get("status"))
-    if kind is not Kind.SINGLE or status == Outcome.FAILURE.value:
-        return Outcome.FAILURE
-    if status == Outcome.SKIPPED.value:
+    if status == Outcome.SKIPPED.value and kind is Kind.SINGLE:
         return Outcome.SKIPPED
-    return Outcome.SUCCESS if has_value(_text(entry.get("performance"))) else Outcome.FAILURE
+    if kind is not Kind.SINGLE or not means_success(status):
+        return Outcome.FAILURE
+    return Outcome.SUCCESS if read_cell(_text(entry.get("performance"))).is_value else Outcome.FAILURE
 
 
 def _columns(entry: Mapping[str, Any]) -> dict[str, str]:

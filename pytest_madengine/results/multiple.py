@@ -9,14 +9,16 @@ from typing import Final
 
 from pytest_madengine.errors import ResultError
 from pytest_madengine.results.columns import V2_COLUMNS
+from pytest_madengine.results.lines import read_cell
+from pytest_madengine.results.readings import Kind, means_success
 from pytest_madengine.results.record import Metric, Outcome
 
 #: Columns without which the file has no meaning.
 NEEDED: Final = ("model", "performance", "metric")
 #: Columns of perf.csv that a row may replace; its outcome is ours to decide.
 _REPLACEABLE: Final = frozenset(V2_COLUMNS) - {*NEEDED, "status"}
-#: Texts that mean "no value" (compared in lower case).
-_NO_VALUE: Final = frozenset({"", "nan", "+nan", "-nan", "n/a"})
+#: Names of failing rows that a reason lists.
+_NAMES_SHOWN: Final = 10
 _END: Final = "\x02end\x02"
 
 
@@ -24,7 +26,8 @@ def parse_multiple_results(text: str, file_name: str) -> tuple[Metric, ...]:
     """The rows of a results CSV, in file order.
 
     ``Metric.row`` is the text of the ``model`` cell; the projection makes ``<model>_<row>`` of it.  Values
-    are kept as written.  A row without a value, or with ``status`` FAILURE, is a FAILURE.
+    are kept as written, numbers without thousands separators.  A row without a value, with an ambiguous
+    one, or with a ``status`` that is not a success, is a FAILURE.
 
     :raises ResultError: no rows, a missing column, or text that is no CSV (texts of contract 12.3).
     """
@@ -80,17 +83,36 @@ def _cells(header: Sequence[str], row: Sequence[str], line: int, file_name: str)
 
 
 def _metric(cells: Mapping[str, str]) -> Metric:
-    failed = not has_value(cells["performance"]) or cells.get("status") == Outcome.FAILURE.value
+    reading = read_cell(cells["performance"])
+    good = reading.is_value and means_success(cells.get("status", ""))
     return Metric(
-        value=cells["performance"],
+        value=reading.value,
         name=cells["metric"],
         row=cells["model"],
-        outcome=Outcome.FAILURE if failed else Outcome.SUCCESS,
+        outcome=Outcome.SUCCESS if good else Outcome.FAILURE,
         overrides={name: cell for name, cell in cells.items() if name in _REPLACEABLE and cell},
         extra={name: cell for name, cell in cells.items() if name not in V2_COLUMNS},
     )
 
 
-def has_value(performance: str) -> bool:
-    """True when a ``performance`` cell says something: not empty, ``nan`` or ``N/A`` (``0`` does)."""
-    return performance.lower() not in _NO_VALUE
+def rows_reason(metrics: Sequence[Metric], noun: str = "rows") -> str:
+    """Why rows are no success: the reason of their item; empty when all are.
+
+    :param noun: what they are called; ``rows`` are known by their row, others by their metric.
+    """
+    failing = [metric for metric in metrics if metric.outcome is not Outcome.SUCCESS]
+    kinds = [read_cell(metric.value).kind for metric in failing]
+    parts = []
+    for text, wanted in (
+        ("no performance", (Kind.NOTHING,)),
+        ("an ambiguous number", (Kind.AMBIGUOUS,)),
+        ("status FAILURE", (Kind.NUMBER, Kind.TEXT)),
+    ):
+        found = [metric for metric, kind in zip(failing, kinds, strict=True) if kind in wanted]
+        if found:
+            names = [
+                (m.row if noun == "rows" else m.row or m.name) or "(no name)" for m in found[:_NAMES_SHOWN]
+            ]
+            more = f" and {len(found) - len(names)} more" if len(found) > len(names) else ""
+            parts.append(f"{len(found)} of {len(metrics)} {noun} have {text}: {', '.join(names)}{more}")
+    return "; ".join(parts)

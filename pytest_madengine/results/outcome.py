@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pytest_madengine.errors import ResultError
 from pytest_madengine.results.clonecause import clone_cause
 from pytest_madengine.results.columns import seconds
 from pytest_madengine.results.metrics import single_metrics
-from pytest_madengine.results.multiple import has_value, parse_multiple_results
+from pytest_madengine.results.multiple import parse_multiple_results, rows_reason
 from pytest_madengine.results.record import Metric, Outcome
 from pytest_madengine.results.result import RunResult
 from pytest_madengine.results.scanner import LogFindings
@@ -20,12 +21,17 @@ from pytest_madengine.results.scanner import LogFindings
 WORKER_NODE: Final = "worker node"
 #: Reason of ``--skip-model-run``.
 SKIP_MODEL_RUN: Final = "--skip-model-run"
+#: The hook whose metrics take the place of ours.
+HOOK: Final = "pytest_mad_parse_metrics"
 _NO_METRIC: Final = "no performance metric in the log"
 _OOM: Final = "killed by the kernel for memory"
 _MEMORY_HINT: Final = "give the container more memory (--memory, --shm-size) or run a smaller configuration"
 _PRINT_HINT: Final = "the script must print 'performance: <number> <metric>' on its standard output"
-#: Names of failing rows that a reason lists, and characters of a log line that it quotes.
-_NAMES_SHOWN: Final = 10
+_NO_VALUE: Final = "performance line without a valid value"
+#: A malformed line beside good ones is worth a warning when it may have had a number.
+_DIGIT: Final = re.compile(r"performance:.*\d")
+_NUMBER_HINT: Final = "print a plain number such as 1234.5, and the metric behind it"
+#: Characters of a log line that a reason quotes.
 _QUOTED: Final = 200
 #: Exit statuses of bash that are no status of the workload.
 _STATUS_HINTS: Final = {
@@ -59,6 +65,7 @@ def judge(
     strict_log: bool = False,
     collect_metrics: bool = True,
     skip_run: bool = False,
+    found: Sequence[Metric] | None = None,
 ) -> Verdict:
     """The one verdict of a run, from what the executor saw and nothing else.
 
@@ -66,6 +73,7 @@ def judge(
     :param strict_log: an error pattern fails the run even with performance.
     :param collect_metrics: False on a worker node (``MAD_COLLECT_METRICS=false``).
     :param skip_run: ``--skip-model-run``: everything but the model script was done.
+    :param found: metrics that a hook of the user found; they take the place of everything printed or written.
     """
     failure = _broken_off(result) or _failed_prepare(result)
     late = result.exit_code is not None and result.ended_in in ("collect", "done")
@@ -78,7 +86,7 @@ def judge(
         failure = script or failure
     if failure is not None:
         return _with_findings(failure, result, multiple_results)
-    verdict = _judge_end(result, multiple_results, strict_log, collect_metrics, skip_run)
+    verdict = _judge_end(result, multiple_results, strict_log, collect_metrics, skip_run, found)
     collect = _failed_collect(result)
     if collect is not None and verdict.outcome is not Outcome.FAILURE:
         return _with_findings(collect, result, multiple_results)
@@ -86,14 +94,22 @@ def judge(
 
 
 def _judge_end(
-    result: RunResult, multiple_results: str, strict_log: bool, collect_metrics: bool, skip_run: bool
+    result: RunResult,
+    multiple_results: str,
+    strict_log: bool,
+    collect_metrics: bool,
+    skip_run: bool,
+    found: Sequence[Metric] | None,
 ) -> Verdict:
     """The script ended well, or was not to run: what did it leave?"""
     if skip_run:
         return Verdict(Outcome.SKIPPED, SKIP_MODEL_RUN)
     if not collect_metrics:
         return Verdict(Outcome.SUCCESS, WORKER_NODE, has_row=False)
-    verdict = _judge_rows(result, multiple_results) if multiple_results else _judge_log(result.findings)
+    if found is not None:
+        verdict = _judge_found(tuple(found))
+    else:
+        verdict = _judge_rows(result, multiple_results) if multiple_results else _judge_log(result.findings)
     return _about_memory(_judge_pattern(verdict, result.findings, strict_log), result)
 
 
@@ -211,13 +227,19 @@ def _with_findings(failure: Verdict, result: RunResult, multiple_results: str) -
 
 def _judge_log(findings: LogFindings) -> Verdict:
     metrics, warnings = single_metrics(findings)
+    if findings.ambiguous and (metrics or not findings.error_pattern):
+        reason = f"ambiguous number in '{_quoted(findings.ambiguous)}'"
+        failed = tuple(replace(metric, outcome=Outcome.FAILURE) for metric in metrics)
+        return Verdict(Outcome.FAILURE, reason, "results", failed, warnings, hint=_NUMBER_HINT)
     if metrics:
+        if _DIGIT.search(findings.malformed):
+            warnings = (*warnings, f"{_NO_VALUE}: '{_quoted(findings.malformed)}'")
         return Verdict(Outcome.SUCCESS, metrics=metrics, warnings=warnings)
     pattern = _pattern_text(findings)
     if pattern:
         return Verdict(Outcome.FAILURE, pattern, hint=f"{_NO_METRIC}; the lines around the pattern say why")
     if findings.malformed:
-        reason = f"performance line without a valid value: '{_quoted(findings.malformed)}'"
+        reason = f"{_NO_VALUE}: '{_quoted(findings.malformed)}'"
         return Verdict(Outcome.FAILURE, reason, "results", hint=_PRINT_HINT)
     return Verdict(Outcome.FAILURE, _NO_METRIC, "results", hint=_PRINT_HINT)
 
@@ -238,29 +260,18 @@ def _judge_rows(result: RunResult, file_name: str) -> Verdict:
         metrics = parse_multiple_results(result.multiple_results, file_name)
     except ResultError as error:
         return Verdict(Outcome.FAILURE, error.message, "results", hint=error.hint)
-    reason = _rows_reason(metrics)
+    reason = rows_reason(metrics)
     if reason:
         hint = f"see {file_name} among the artifacts"
         return Verdict(Outcome.FAILURE, reason, "results", metrics, hint=hint)
     return Verdict(Outcome.SUCCESS, metrics=metrics)
 
 
-def _rows_reason(metrics: Sequence[Metric]) -> str:
-    failing = [metric for metric in metrics if metric.outcome is Outcome.FAILURE]
-    empty = [metric for metric in failing if not has_value(metric.value)]
-    marked = [metric for metric in failing if has_value(metric.value)]
-    parts = []
-    if empty:
-        parts.append(f"{len(empty)} of {len(metrics)} rows have no performance: {_row_names(empty)}")
-    if marked:
-        parts.append(f"{len(marked)} of {len(metrics)} rows have status FAILURE: {_row_names(marked)}")
-    return "; ".join(parts)
-
-
-def _row_names(metrics: Sequence[Metric]) -> str:
-    names = [metric.row or "(no name)" for metric in metrics[:_NAMES_SHOWN]]
-    more = len(metrics) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
+def _judge_found(metrics: tuple[Metric, ...]) -> Verdict:
+    reason = rows_reason(metrics, "metrics")
+    if reason:
+        return Verdict(Outcome.FAILURE, f"{HOOK}: {reason}", "results", metrics)
+    return Verdict(Outcome.SUCCESS, metrics=metrics)
 
 
 def _judge_pattern(verdict: Verdict, findings: LogFindings, strict_log: bool) -> Verdict:

@@ -23,7 +23,7 @@ PERFORMANCE_VALUE: Final = re.compile(
     r"[ \t]*(?P<unit>[^\s,]+)?"
 )
 #: Used only when no ``performance:`` line has a value; the last match counts.
-TRAINER_VALUE: Final = re.compile(r"train_samples_per_second['\"\s:=]+([0-9][0-9.eE+-]*)")
+TRAINER_VALUE: Final = re.compile(r"train_samples_per_second['\"\s:=]+(?P<value>[0-9][0-9.,eE+-]*)")
 
 #: Error patterns, literal, in the order in which they are looked for (contract 12.2).
 DEFAULT: Final[tuple[str, ...]] = (

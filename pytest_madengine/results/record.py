@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from pytest_madengine.results.readings import number
+
 
 class Outcome(str, Enum):
     """The one outcome of an item (contract section 1)."""
@@ -37,11 +39,8 @@ class Metric:
 
     @property
     def number(self) -> float | None:
-        """The value as a float, or ``None`` for text."""
-        try:
-            return float(self.value)
-        except ValueError:
-            return None
+        """The value as a finite float, or ``None`` for text."""
+        return number(self.value)
 
 
 @dataclass(frozen=True)

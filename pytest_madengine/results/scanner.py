@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from pytest_madengine.results.lines import read_line, trainer_value
 from pytest_madengine.results.patterns import (
     BENIGN,
     BENIGN_REGEXES,
     DEFAULT,
     PERFORMANCE,
-    PERFORMANCE_VALUE,
     TRAINER,
-    TRAINER_VALUE,
 )
 
 #: Bytes of a line that are scanned; what a longer line says after them is not seen.
@@ -44,6 +43,8 @@ class LogFindings:
     lines: int = 0
     #: Matches per metric that are not in ``performance`` (see :data:`REPEATS_KEPT`).
     left_out: Mapping[str, int] = field(default_factory=dict)
+    #: First line with a number of which only a part could be read, or that could mean several.
+    ambiguous: str = ""
 
 
 class LogScanner:
@@ -73,6 +74,7 @@ class LogScanner:
         self._error_pattern = ""
         self._error_line = 0
         self._fallback = ""
+        self._ambiguous = self._ambiguous_fallback = ""
         self._needles = self._active_needles()
 
     def feed(self, chunk: bytes) -> None:
@@ -107,6 +109,7 @@ class LogScanner:
                 for metric, (count, _) in self._seen.items()
                 if count > REPEATS_KEPT
             },
+            ambiguous=self._ambiguous or ("" if self._performance else self._ambiguous_fallback),
         )
 
     def _active_needles(self) -> tuple[bytes, ...]:
@@ -143,21 +146,27 @@ class LogScanner:
         if PERFORMANCE in text:
             self._take_values(text)
         if not self._performance and TRAINER in text:
-            for match in TRAINER_VALUE.finditer(text):
-                self._fallback = match[1]
+            self._take_fallback(text)
         if not self._error_pattern:
             self._look_for_error(number, text)
 
     def _take_values(self, text: str) -> None:
-        matches = list(PERFORMANCE_VALUE.finditer(text))
-        if not matches:
+        line = read_line(text)
+        if line.ambiguous:
+            self._ambiguous = self._ambiguous or text.strip()
+        elif not line.found and not line.trace:
             self._malformed = self._malformed or text.strip()
-            return
-        first = not self._performance
-        for match in matches:
-            self._keep(match["value"].replace(",", ""), match["unit"] or "")
-        if first:
-            self._needles = self._active_needles()
+        if line.found:
+            first = not self._performance
+            for value, metric in line.found:
+                self._keep(value, metric)
+            if first:
+                self._needles = self._active_needles()
+
+    def _take_fallback(self, text: str) -> None:
+        value, ambiguous = trainer_value(text)
+        if value or ambiguous:
+            self._fallback, self._ambiguous_fallback = value, text.strip() if ambiguous else ""
 
     def _keep(self, value: str, metric: str) -> None:
         count, slot = self._seen.get(metric, (0, 0))

@@ -195,6 +195,54 @@ def test_metric_parser_hook(repo: Any) -> None:
     assert [(row["performance"], row["metric"]) for row in repo.rows()] == [("77", "tps")]
 
 
+_ANSWERS = {
+    "empty": ("[]", "found no metric: its answer is empty"),
+    "float": ("1.5", "returned 1.5 (float), which is not a list of metrics"),
+    "text": ("'5'", "which is not a list of metrics"),
+    "single": ("Metric('5', 'x')", "which is not a list of metrics"),
+    "dictionary": ("{'x': 5}", "which is not a list of metrics"),
+    "tuples": ("[('5', 'x')]", "entry 1 of pytest_mad_parse_metrics is a tuple, not a Metric"),
+    "no text": ("[Metric(None, 'x')]", "its value is None (NoneType), not a text"),
+    "no name": ("[Metric('5', 7)]", "its name is 7 (int), not a text"),
+    "wrong cells": ("[Metric('5', 'x', extra={'a': 1})]", "its extra is not a mapping of texts"),
+    "nan": ("[Metric('nan', 'x')]", "1 of 1 metrics have no performance: x"),
+    "float nan": ("[Metric(float('nan'), 'x'), Metric('5', 'y')]", "1 of 2 metrics have no performance: x"),
+    "ambiguous": ("[Metric('1 234', 'x')]", "1 of 1 metrics have an ambiguous number: x"),
+    "failure": ("[Metric('5', 'x', outcome=Outcome.FAILURE)]", "1 of 1 metrics have status FAILURE: x"),
+    "word": ("[Metric('5', 'x', outcome='Err')]", "1 of 1 metrics have status FAILURE: x"),
+    "endless": ("(Metric('5', 'x') for _ in itertools.count())", "returned more than 100000 metrics"),
+    "raises": ("1 / 0", "ZeroDivisionError: division by zero"),
+    "number": ("iter([Metric(5, 'x'), Metric('1,234.5', 'y')])", ""),
+}
+
+
+def test_whatever_the_parser_hook_returns(repo: Any) -> None:
+    """faults 1.15: given any answer of the hook, then row, record and exit status agree, with a reason."""
+    path = repo.path / "conftest.py"
+    branches = "".join(
+        f"    if plan.model == {name!r}: return {answer}\n" for name, (answer, _) in _ANSWERS.items()
+    )
+    path.write_text(
+        path.read_text()
+        + "\nimport itertools\nfrom pytest_madengine.results.record import Metric, Outcome\n"
+        + f"def pytest_mad_parse_metrics(plan):\n{branches}"
+    )
+    for name in _ANSWERS:
+        repo.model(name, "echo performance: 1 own")
+    result = repo.run("--mad-tags", "demo")
+    result.assert_outcomes(passed=1, failed=len(_ANSWERS) - 1)
+    assert result.ret == 1
+    records = {record["item_id"]: record for record in repo.records()}
+    for name, (_, reason) in _ANSWERS.items():
+        statuses = {row["status"] for row in repo.rows() if row["model"] == name}
+        assert "FAILURE" in statuses if reason else statuses == {"SUCCESS"}, name
+        assert records[name]["outcome"] == ("FAILURE" if reason else "SUCCESS")
+        assert reason in records[name]["reason"]
+        assert bool(records[name]["reason"]) == bool(reason)
+    values = [row["performance"] for row in repo.rows() if row["model"] == "number"]
+    assert values == ["5", "1234.5"]
+
+
 def test_plan_hook_changes_the_run(repo: Any) -> None:
     path = repo.path / "conftest.py"
     path.write_text(

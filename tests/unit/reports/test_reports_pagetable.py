@@ -17,7 +17,8 @@ from pytest_madengine.reports import bands
 from pytest_madengine.reports.bands import BETTER, INSIDE, NONE, OUTSIDE, WEAK, WORSE, trends
 from pytest_madengine.reports.directions import direction
 from pytest_madengine.reports.pageencode import encode_json, encode_table
-from pytest_madengine.reports.pagetable import Column, Table, number
+from pytest_madengine.reports.pagetable import Column, Table
+from pytest_madengine.results.readings import number
 
 HEADER = ("model", "metric", "gpu_architecture", "performance", "status")
 

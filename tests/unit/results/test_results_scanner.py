@@ -8,6 +8,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_madengine.results import readings
 from pytest_madengine.results.metrics import single_metrics
 from pytest_madengine.results.patterns import (
     BENIGN,
@@ -97,6 +98,32 @@ def test_malformed_vectors(line: str) -> None:
     findings = scan(f"start\n{line}\nperformance: zzz\n")
     assert findings.performance == ()
     assert findings.malformed == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "+ echo 'performance: 123.4 samples_per_second'",
+        "++ echo performance: 123.4 samples_per_second",
+        "+ run.sh:3: printf 'performance: 123.4 %s\\n' samples_per_second",
+        "+(run.sh:3): echo 'performance: 123.4 samples_per_second'",
+        "+ line='performance: 123.4 samples_per_second'",
+        'echo "performance: 123.4 samples_per_second"',
+        "    print('performance: 123.4 samples_per_second')",
+    ],
+)
+def test_a_command_that_prints_a_value_is_no_result(line: str) -> None:
+    """faults 1.13: given ``set -x``, when commands are printed before their output, then one row."""
+    assert values(f"{line}\nperformance: 123.4 samples_per_second\n") == [("123.4", "samples_per_second")]
+    assert scan(line) == LogFindings(lines=1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["+ performance: 5 x", "+ model A performance: 5 x", "+5% performance: 5 x", "echo-net performance: 5 x"],
+)
+def test_an_output_that_looks_almost_like_a_command_is_a_result(line: str) -> None:
+    assert values(line) == [("5", "x")]
 
 
 @pytest.mark.parametrize("line", ["Performance: 3 sps", "performance 5 x"])
@@ -286,7 +313,8 @@ def naive(log: bytes) -> LogFindings:
         if "performance:" in line and not matches and not malformed:
             malformed = line.strip()
         for match in TRAINER_VALUE.finditer(line):
-            fallback = match[1]
+            fallback = match[1].rstrip(",")
+            fallback = fallback if readings.number(fallback) is not None else ""
         benign = any(text in line for text in BENIGN) or any(regex.search(line) for regex in BENIGN_REGEXES)
         if not pattern and not benign:
             pattern = next((entry for entry in DEFAULT if entry in line), "")
