@@ -16,12 +16,20 @@ from typing import TYPE_CHECKING
 
 from pytest_madengine.errors import EngineError, MadError
 from pytest_madengine.files import utc_precise
+from pytest_madengine.images.buildfiles import PROOF, build_files
 from pytest_madengine.images.buildlog import open_build_log
-from pytest_madengine.images.cli import find_docker_cli
+from pytest_madengine.images.cli import DockerCli, find_docker_cli
 from pytest_madengine.images.command import build_argv, build_environ, pull_environ
 from pytest_madengine.images.dockerfile import read_dockerfile
 from pytest_madengine.images.endpoint import find_endpoint
-from pytest_madengine.images.local import add_name, base_digest, find_image, given_image, image_env
+from pytest_madengine.images.local import (
+    add_name,
+    base_digest,
+    find_image,
+    given_image,
+    image_env,
+    image_labels,
+)
 from pytest_madengine.images.locking import host_lock
 from pytest_madengine.images.memory import Built, Failed, forget, recall, remember
 from pytest_madengine.images.process import run_streaming
@@ -123,19 +131,43 @@ class ImageBuilder:
     def _build(self, request: BuildRequest, key: str) -> Built | Failed:
         self._client_factory()  # says what is wrong with the engine more clearly than the command line
         cli = find_docker_cli(self._environ)
+        known = self._build_once(request, key, cli)
+        if known is None:
+            known = self._build_once(replace(request, no_cache=True), key, cli, again=True)
+        if known is None:
+            raise EngineError(
+                f"{request.dockerfile.relative} ({request.model_name}): the engine gave an image that was "
+                "not built from this Dockerfile and these arguments, also without its cache",
+                hint="empty the engine's build cache with 'docker builder prune'",
+            )
+        return known
+
+    def _build_once(
+        self, request: BuildRequest, key: str, cli: DockerCli, *, again: bool = False
+    ) -> Built | Failed | None:
+        """Builds, and proves the image; ``None`` when it is another one than was asked for."""
         text = read_dockerfile(request.dockerfile.path, request.dockerfile.relative)
         id_file = self._state_dir / f"{key}.iid"
-        argv = build_argv(request, cli, text, id_file)
         environ = build_environ(request, cli, self._environ, find_endpoint(self._environ))
+        # Checked before anything is written; the log shows the names users know.
+        shown = build_argv(request, cli, text, id_file)
         began, started = utc_precise(), time.monotonic()
-        with _log_errors(request.log_path), open_build_log(request.log_path, self._redactor) as log:
-            log.note(f"$ {shlex.join(argv)}\n")
-            self._state_dir.mkdir(parents=True, exist_ok=True)
+        with (
+            _log_errors(request.log_path),
+            open_build_log(request.log_path, self._redactor) as log,
+            build_files(
+                request, key, self._state_dir / f"{key}.files", buildkit=cli.buildkit, fresh=again
+            ) as files,
+        ):
+            if again:
+                log.note("the engine gave another image than the one asked for: built again, without cache\n")
+            log.note(f"$ {shlex.join(shown)}\n")
+            id_file.parent.mkdir(parents=True, exist_ok=True)
             id_file.unlink(missing_ok=True)
             ended = run_streaming(
-                argv,
+                build_argv(files.apply(request), cli, text, id_file, files),
                 environ=environ,
-                cwd=request.context_dir,
+                cwd=files.directory,
                 output=log.write,
                 timeout=request.timeout,
             )
@@ -147,15 +179,13 @@ class ImageBuilder:
         if ended.code != 0:
             failure = build_failure(request.model_name, request.dockerfile.relative, ended.code, log.tail)
             return self._failed(failure, request)
-        return replace(
-            self._built(request, id_file, duration, log.resolved),
-            build_started=began,
-            build_finished=utc_precise(),
-        )
+        built = self._built(request, key, id_file, duration, log.resolved)
+        return built and replace(built, build_started=began, build_finished=utc_precise())
 
     def _built(
-        self, request: BuildRequest, id_file: Path, duration: float, resolved: Mapping[str, str]
-    ) -> Built:
+        self, request: BuildRequest, key: str, id_file: Path, duration: float, resolved: Mapping[str, str]
+    ) -> Built | None:
+        """The image that was built; ``None`` when its label does not say that it is this one."""
         client = self._client_factory()
         image_id = id_file.read_text(encoding="ascii").strip() if id_file.exists() else ""
         id_file.unlink(missing_ok=True)
@@ -166,6 +196,8 @@ class ImageBuilder:
                 f"{image_id or request.names[0]}",
                 hint="the docker client may talk to another engine: see DOCKER_HOST and 'docker buildx ls'",
             )
+        if image_labels(attributes).get(PROOF) != key:
+            return None
         return Built(
             id=str(attributes["Id"]),
             names=request.names,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_madengine.errors import BuildError, EngineError
+from pytest_madengine.images.buildfiles import BuildFiles
 from pytest_madengine.images.cli import DockerCli, client_environ
 from pytest_madengine.images.dockerfile import references_build_context
 from pytest_madengine.images.endpoint import Endpoint
@@ -14,11 +15,14 @@ from pytest_madengine.images.request import PREDEFINED, BuildRequest
 from pytest_madengine.secrets import reveal
 
 
-def build_argv(request: BuildRequest, cli: DockerCli, text: str, id_file: Path) -> list[str]:
+def build_argv(
+    request: BuildRequest, cli: DockerCli, text: str, id_file: Path, files: BuildFiles | None = None
+) -> list[str]:
     """The argument list of a build; it never holds a secret.
 
     :param text: content of the Dockerfile.
     :param id_file: file into which the client writes the image id.
+    :param files: names under which the client is given Dockerfile and context; by default their own.
     :raises EngineError: the Dockerfile needs the named context ``tools`` and the client has none.
     :raises BuildError: an image name is not valid.
     """
@@ -45,7 +49,7 @@ def build_argv(request: BuildRequest, cli: DockerCli, text: str, id_file: Path) 
         argv += ["-t", name]
     if request.pull:
         argv.append("--pull")
-    argv += ["-f", str(request.dockerfile.path)]
+    argv += ["-f", str(request.dockerfile.path if files is None else files.dockerfile)]
     for name, value in request.build_args.items():
         argv += ["--build-arg", name if name in inherited else f"{name}={reveal(value)}"]
     if cli.buildkit:
@@ -55,7 +59,8 @@ def build_argv(request: BuildRequest, cli: DockerCli, text: str, id_file: Path) 
         argv += ["--platform", request.platform]
     for name, label in sorted(request.labels.items()):
         argv += ["--label", f"{name}={label}"]
-    return [*argv, "--iidfile", str(id_file), str(request.context_dir)]
+    context = str(request.context_dir) if files is None else files.context
+    return [*argv, "--iidfile", str(id_file), context]
 
 
 def build_environ(

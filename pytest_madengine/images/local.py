@@ -79,6 +79,11 @@ def image_env(attributes: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def image_labels(attributes: Mapping[str, Any]) -> Mapping[str, str]:
+    """``Config.Labels``; empty without any."""
+    return (attributes.get("Config") or {}).get("Labels") or {}
+
+
 def repository_digests(attributes: Mapping[str, Any]) -> dict[str, str]:
     """Registry digests of an image by repository; empty for one that was never pulled or pushed."""
     digests = {}

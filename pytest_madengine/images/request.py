@@ -64,12 +64,14 @@ class BuildRequest:
         return {**(self.build_secrets or {}), **hidden}
 
 
-def build_key(request: BuildRequest) -> str:
+def build_key(request: BuildRequest, text: str | None = None) -> str:
     """Identity of a build: SHA-256 over what contract 8.3 names; of secrets only the names.
 
+    :param text: content of the Dockerfile; by default it is read.
     :raises DockerfileError: the Dockerfile cannot be read.
     """
-    text = read_dockerfile(request.dockerfile.path, request.dockerfile.relative)
+    if text is None:
+        text = read_dockerfile(request.dockerfile.path, request.dockerfile.relative)
     inherited = request.inherited
     identity = {
         "dockerfile": str(request.dockerfile.path),

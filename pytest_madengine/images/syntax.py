@@ -1,104 +1,33 @@
 """Reading Dockerfiles far enough to know their arguments, base images, secrets and named contexts.
 
-Follows the Dockerfile reference: parser directives, comments, line continuation, here-documents.  It never
-fails: what it does not understand is left to the engine, which reports it in its own words.
+It never fails: what it does not understand is left to the engine, which reports it in its own words.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
-_DIRECTIVE: Final = re.compile(r"^#\s*(?P<name>[A-Za-z][A-Za-z0-9]*)\s*=\s*(?P<value>.+?)\s*$")
-_DIRECTIVES: Final = frozenset({"syntax", "escape", "check"})
-_HEREDOC: Final = re.compile(
-    r"(?<!<)\d*<<(?P<dash>-?)(?P<quote>[\"']?)(?P<word>[A-Za-z_][A-Za-z0-9_]*)(?P=quote)"
-)
-_FLAG: Final = re.compile(r"--(?P<name>[a-z-]+)(?:=(?P<value>\S*))?(?:\s+|$)")
-_VARIABLE: Final = re.compile(
-    r"\\(?P<escaped>.)|\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?::?(?P<operator>[-+?])(?P<word>[^{}]*))?\})"
-)
+from pytest_madengine.images.dockerlines import Instruction, directives, instructions
+from pytest_madengine.images.shellwords import WordError, expand
+
+__all__ = [
+    "Instruction",
+    "base_image",
+    "declared_args",
+    "instructions",
+    "references_build_context",
+    "secret_mounts",
+    "takes_another_instruction",
+    "uses_secret_mounts",
+]
+
+#: Frontends that read Dockerfiles, by the last part of their names.
+_FRONTENDS: Final = frozenset({"dockerfile", "dockerfile-upstream"})
 #: One word with its quotes, e.g. ``A="b c"d``.
 _WORD: Final = re.compile(r"(?:[^\s\"'\\]|\\.|\"(?:[^\"\\]|\\.)*\"|'[^']*')+")
 _QUOTES: Final = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|\\(.)|([^\"'\\]+)")
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One instruction with its continuation lines joined."""
-
-    #: Upper case, e.g. ``FROM``.
-    keyword: str
-    #: Text after keyword and flags.
-    rest: str
-    #: ``--name=value`` flags in order of appearance.
-    flags: tuple[tuple[str, str], ...] = ()
-
-
-def instructions(text: str) -> Iterator[Instruction]:
-    """The instructions of a Dockerfile in order, without comments and bodies of here-documents."""
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    position, escape = _directives(lines)
-    continued = re.compile(re.escape(escape) + r"[ \t]*$")
-    logical = ""
-    while position < len(lines):
-        line = lines[position]
-        position += 1
-        stripped = line.strip()
-        # Comments and, as the engine still allows, empty lines may stand between continued lines.
-        if not stripped or stripped.startswith("#"):
-            continue
-        match = continued.search(line)
-        logical += line[: match.start()] if match else line
-        if match and position < len(lines):
-            continue
-        instruction = _instruction(logical)
-        logical = ""
-        if instruction.keyword in {"RUN", "COPY", "ADD"}:
-            position = _after_heredocs(instruction.rest, lines, position)
-        yield instruction
-    if logical.strip():
-        yield _instruction(logical)
-
-
-def _directives(lines: list[str]) -> tuple[int, str]:
-    """Number of directive lines at the top, and the escape character."""
-    escape = "\\"
-    for position, line in enumerate(lines):
-        match = _DIRECTIVE.match(line.strip())
-        if match is None or match["name"].lower() not in _DIRECTIVES:
-            return position, escape
-        if match["name"].lower() == "escape" and match["value"] in {"\\", "`"}:
-            escape = match["value"]
-    return len(lines), escape
-
-
-def _instruction(line: str) -> Instruction:
-    keyword, _, rest = line.strip().partition(" ")
-    if "\t" in keyword:
-        keyword, _, tail = keyword.partition("\t")
-        rest = f"{tail} {rest}"
-    rest = rest.strip()
-    flags = []
-    while match := _FLAG.match(rest):
-        flags.append((match["name"], match["value"] or ""))
-        rest = rest[match.end() :]
-    return Instruction(keyword.upper(), rest, tuple(flags))
-
-
-def _after_heredocs(rest: str, lines: list[str], position: int) -> int:
-    """Position of the line after the bodies; unchanged when a delimiter never comes."""
-    for match in _HEREDOC.finditer(rest):
-        for end in range(position, len(lines)):
-            body = lines[end].lstrip("\t") if match["dash"] else lines[end]
-            if body == match["word"]:
-                position = end + 1
-                break
-        else:
-            return position
-    return position
 
 
 def declared_args(text: str) -> dict[str, str | None]:
@@ -115,12 +44,13 @@ def declared_args(text: str) -> dict[str, str | None]:
     return declared
 
 
-def _assignments(rest: str) -> Iterator[tuple[str, str | None]]:
+def _assignments(rest: str, *, raw: bool = False) -> Iterator[tuple[str, str | None]]:
+    """Names and defaults; raw: quotes and escapes stay."""
     for word in _WORD.findall(rest):
         if word.startswith("#"):
             return
         name, equals, value = word.partition("=")
-        yield name, _unquote(value) if equals else None
+        yield name, (value if raw else _unquote(value)) if equals else None
 
 
 def _unquote(word: str) -> str:
@@ -138,36 +68,49 @@ def base_image(text: str, build_args: Mapping[str, str]) -> str:
     """
     if build_args.get("BASE_DOCKER"):
         return build_args["BASE_DOCKER"]
+    escape = directives(text).escape
     values: dict[str, str] = {}
     first_from = ""
     declared: dict[str, str] = {}
     for instruction in instructions(text):
         if instruction.keyword == "ARG":
-            for name, default in _assignments(instruction.rest):
-                value = build_args.get(name) or _expand(default or "", values)
+            for name, default in _assignments(instruction.rest, raw=True):
+                value = _expanded(default, values, escape)
+                value = build_args.get(name, value)
                 if default is not None and value:
                     declared.setdefault(name, value)
-                if not first_from:
+                if not first_from and value is not None:
                     values[name] = value
         elif instruction.keyword == "FROM" and not first_from and instruction.rest:
-            first_from = _unquote(_expand(instruction.rest.split()[0], values))
+            first_from = _expanded(instruction.rest.split()[0], values, escape) or ""
     return declared.get("BASE_DOCKER") or declared.get("BASE_IMAGE") or first_from
 
 
-def _expand(word: str, values: Mapping[str, str]) -> str:
-    """Expands ``$NAME``, ``${NAME}``, ``${NAME:-word}`` and ``${NAME:+word}``."""
+def _expanded(word: str | None, values: Mapping[str, str], escape: str) -> str | None:
+    """A word with its variables; empty when the engine would refuse it, in words of its own."""
+    try:
+        return None if word is None else expand(word, values, escape)
+    except WordError:
+        return ""
 
-    def replacement(match: re.Match[str]) -> str:
-        if match["escaped"] is not None:
-            return "$" if match["escaped"] == "$" else match[0]
-        value = values.get(match["plain"] or match["name"], "")
-        if match["operator"] == "-":
-            return value or _expand(match["word"], values)
-        if match["operator"] == "+":
-            return _expand(match["word"], values) if value else ""
-        return value
 
-    return _VARIABLE.sub(replacement, word)
+def takes_another_instruction(text: str) -> bool:
+    """True when an instruction after the last line would be one of the last stage.
+
+    Not when the file ends within an instruction, or another frontend than Docker's reads it.
+    """
+    top = directives(text)
+    frontend = top.syntax.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    if top.syntax and frontend not in _FRONTENDS:
+        return False
+    found = list(instructions(text))
+    lines = [line.strip() for line in text.splitlines()]
+    written = [line for line in lines if line and not line.startswith("#")]
+    return (
+        any(instruction.keyword == "FROM" for instruction in found)
+        and not any(instruction.unfinished for instruction in found)
+        and not written[-1].endswith(top.escape)
+    )
 
 
 def secret_mounts(text: str) -> frozenset[str]:

@@ -242,6 +242,82 @@ def test_a_given_image(bench: Bench) -> None:
         bench.builder().given("mad-test/none:1", pull=False)
 
 
+def _same(path: Path, text: str) -> Path:
+    """A file whose size and time are those of any other one made here."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    return path
+
+
+def _says(bench: Bench, request: BuildRequest) -> str:
+    """What the image of a request has in ``/who``; requests have names of their own."""
+    request = replace(request, names=(f"{bench.name}-{uuid.uuid4().hex[:8]}",))
+    image = bench.builder().ensure(request)
+    return bench.client.containers.run(image.id, ["cat", "/who"], remove=True, network_mode="none").decode()
+
+
+def test_files_of_equal_name_size_and_time_are_told_apart(bench: Bench) -> None:
+    """Faults 1.6: given Dockerfiles, .dockerignore files and contexts that differ in content alone, as after
+    a fresh clone / when built / then every image has its own content."""
+    base = bench.request("")
+    seen = []
+    for name in "ab":
+        path = _same(
+            bench.root / name / "x.Dockerfile", f"FROM mad-test/tiny:latest\nRUN echo {name} >/who\n"
+        )
+        match = DockerfileMatch(path, f"{name}/x.Dockerfile", "x")
+        seen.append(_says(bench, replace(base, dockerfile=match)))
+    copies = "FROM mad-test/tiny:latest\nCOPY . /c\nRUN cat /c/f >/who; ls /c >>/who\n"
+    for name in "cd":
+        path = _same(bench.root / name / "x.Dockerfile", copies)
+        _same(bench.root / f"{name}/x.Dockerfile.dockerignore", f"{name}\n")
+        for each in "cdf":
+            _same(bench.root / name / "context" / each, name)
+        match = DockerfileMatch(path, f"{name}/x.Dockerfile", "x")
+        seen.append(_says(bench, replace(base, dockerfile=match, context_dir=bench.root / name / "context")))
+    _same(bench.root / "d/context/f", "e")
+    (bench.root / "state").rename(bench.root / "earlier session")
+    seen.append(_says(bench, replace(base, dockerfile=match, context_dir=bench.root / "d/context")))
+    ignored = [("d\nf\n", "c\nf\n", "c\nf\n") if bench.cli.buildkit else ("c\nd\nf\n",) * 3][0]
+    assert seen == ["a\n", "b\n", *(f"{name}{rest}" for name, rest in zip("cde", ignored, strict=True))]
+
+
+@pytest.mark.parametrize("chain", [False, True])
+def test_a_dockerfile_that_is_a_link(
+    bench: Bench, tmp_path_factory: pytest.TempPathFactory, chain: bool
+) -> None:
+    """Faults 1.2: given a Dockerfile that is a link, also to a link to a file outside of the root / when
+    built / then it is built, with the .dockerignore beside it."""
+    outside = tmp_path_factory.mktemp("outside")
+    target = (outside if chain else bench.root / "docker") / "target"
+    target.write_text("FROM mad-test/tiny:latest\nCOPY . /c\nRUN ls /c >/who\n")
+    link = bench.root / "scripts/d/docker/x.ubuntu.amd.Dockerfile"
+    link.parent.mkdir(parents=True)
+    if chain:
+        (link.parent / "between").symlink_to(target)
+        link.symlink_to("between")
+    else:
+        link.symlink_to("../../../docker/target")
+    (link.parent / f"{link.name}.dockerignore").write_text("*\n!seen\n")
+    context = bench.root / "docker"
+    (context / "seen").touch()
+    base = bench.request("")
+    request = replace(base, dockerfile=DockerfileMatch(link, "scripts/d/docker/x.ubuntu.amd.Dockerfile", "x"))
+    said = _says(bench, request).split()
+    assert "seen" in said
+    assert not bench.cli.buildkit or said == ["seen"]
+
+
+def test_an_image_of_another_dockerfile_is_never_used(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults 1.6: given a client that is made to name another image / when built / then an error."""
+    monkeypatch.setattr("pytest_madengine.images.buildfiles.takes_another_instruction", lambda text: True)
+    if bench.cli.buildkit:
+        text = "FROM mad-test/tiny:latest\nRUN \\\n true \\\n"  # swallows the label
+        with pytest.raises(EngineError, match="an image that was not built from this Dockerfile"):
+            bench.builder().ensure(bench.request(text))
+
+
 def test_connect(docker_client: DockerClient) -> None:
     client = connect(os.environ)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -30,16 +31,27 @@ case "$1" in
 esac
 echo "$@" >> "$HOME/calls"
 [ "$1" = pull ] && { [ -e "$HOME/pullable" ] || { echo "manifest unknown" >&2; exit 1; }; exit 0; }
-while [ "$#" -gt 0 ]; do [ "$1" = --iidfile ] && iid="$2"; shift; done
+while [ "$#" -gt 0 ]; do
+  case "$1" in
+    --iidfile) iid="$2";;
+    -f) file="$2";;
+    --label) case "$2" in pytest-madengine.build=*) echo "${2#*=}" > "$HOME/proof";; esac;;
+  esac
+  shift
+done
+while read -r line; do
+  case "$line" in "LABEL pytest-madengine.build="*) echo "${line#*=}" > "$HOME/proof";; esac
+done < "$file"
 . "$HOME/behaviour"
 """
 
 
 class FakeClient:
-    """The few calls of the engine that builds need."""
+    """The few calls of the engine that builds need; every image has the label of the last build."""
 
-    def __init__(self, images: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, images: dict[str, dict[str, Any]], proof: Path) -> None:
         self.known = images
+        self.proof = proof
         self.tags: list[tuple[str, str, str | None]] = []
         self.images = self
         self.api = self
@@ -50,7 +62,11 @@ class FakeClient:
             raise self.error
         if name not in self.known:
             raise ImageNotFound("no such image")
-        return type("Found", (), {"attrs": self.known[name]})()
+        attributes = self.known[name]
+        if self.proof.exists():
+            labels = {"pytest-madengine.build": self.proof.read_text().strip()}
+            attributes = {**attributes, "Config": {"Labels": labels, **attributes.get("Config", {})}}
+        return type("Found", (), {"attrs": attributes})()
 
     def tag(self, image: str, name: str, tag: str | None) -> None:
         if self.error is not None:
@@ -67,8 +83,13 @@ class Bench:
         (root / "bin/docker").write_text(DOCKER)
         (root / "bin/docker").chmod(0o755)
         (root / "m.Dockerfile").write_text("FROM base:1\n")
-        self.client = FakeClient({ID: {"Id": ID, "Config": {"Env": ["A=1=2", "B="]}}})
+        self.client = FakeClient({ID: {"Id": ID, "Config": {"Env": ["A=1=2", "B="]}}}, root / "proof")
         self.redactor = Redactor()
+        self.environ = {
+            "PATH": f"{root}/bin:/usr/bin:/bin",
+            "HOME": str(root),
+            "DOCKER_HOST": "unix:///nowhere.sock",
+        }
         self.behave(f"echo building; printf {ID} > $iid")
 
     def behave(self, script: str) -> None:
@@ -78,12 +99,9 @@ class Bench:
         return cast(DockerClient, self.client)
 
     def builder(self) -> ImageBuilder:
-        environ = {
-            "PATH": f"{self.root}/bin:/usr/bin:/bin",
-            "HOME": str(self.root),
-            "DOCKER_HOST": "unix:///nowhere.sock",
-        }
-        return ImageBuilder(self.docker, environ, self.redactor, self.root / "state", self.root / "locks")
+        return ImageBuilder(
+            self.docker, self.environ, self.redactor, self.root / "state", self.root / "locks"
+        )
 
     def request(self, **changes: Any) -> BuildRequest:
         base = BuildRequest(
@@ -242,6 +260,65 @@ def test_places_that_cannot_be_written(bench: Bench) -> None:
     builder = ImageBuilder(bench.docker, {}, Redactor(), bench.root / "s", bench.root / "locks2")
     with pytest.raises(EngineError, match="locks2"):
         builder.ensure(bench.request())
+
+
+# ---- which image it is --------------------------------------------------------------------------------
+
+
+def test_another_image_is_built_again_and_then_refused(bench: Bench) -> None:
+    """Faults 1.6: given an engine that gives the image of another Dockerfile / when built / then it is built
+    again without cache, and refused when it is still another one."""
+    bench.client.known[ID]["Config"]["Labels"] = {"pytest-madengine.build": "of another Dockerfile"}
+    with pytest.raises(
+        EngineError, match=r"^m\.Dockerfile \(m\): the engine gave an image that was not built "
+    ):
+        bench.builder().ensure(bench.request())
+    first, second = bench.calls
+    assert "--no-cache" not in first
+    assert "--no-cache" in second
+    with pytest.raises(EngineError):
+        bench.builder().ensure(bench.request())
+    assert bench.client.tags == []
+
+
+def test_an_image_that_is_right_the_second_time_is_used(bench: Bench) -> None:
+    """Faults 1.6: given a wrong cache / when built / then the image built without it runs."""
+    other = "sha256:" + "2" * 64
+    bench.client.known[other] = {"Id": other, "Config": {"Labels": {"pytest-madengine.build": "other"}}}
+    bench.behave(f'[ -e "$HOME/again" ] && printf {ID} > $iid || printf {other} > $iid; touch "$HOME/again"')
+    request = bench.request()
+    assert bench.builder().ensure(request).id == ID
+    assert "built again, without cache" in request.log_path.read_text()
+
+
+def test_the_client_is_given_names_made_of_content(bench: Bench) -> None:
+    """Faults 1.6: given Dockerfiles of one name, size and time / when built / then under different names,
+    each with its own .dockerignore, and nothing of it stays."""
+    bench.behave(
+        'echo "${file##*/}" >> "$HOME/names"; cat "$file.dockerignore" >> "$HOME/ignored" 2>/dev/null; '
+        f"printf {ID} > $iid"
+    )
+    for number in (1, 2):
+        path = bench.root / f"{number}/x.Dockerfile"
+        path.parent.mkdir()
+        path.write_text(f"FROM base:{number}\n")
+        path.with_name("x.Dockerfile.dockerignore").write_text(f"ignored{number}\n")
+        os.utime(path, (0, 0))
+        bench.builder().ensure(bench.request(dockerfile=DockerfileMatch(path, f"{number}/x.Dockerfile", "x")))
+    names = (bench.root / "names").read_text().split()
+    assert len(set(names)) == 2
+    assert all(name.endswith(".x.Dockerfile") for name in names)
+    assert (bench.root / "ignored").read_text() == "ignored1\nignored2\n"
+    assert sorted(path.suffix for path in (bench.root / "state").iterdir()) == [".json", ".json"]
+
+
+def test_a_dockerfile_that_changes_during_the_build(bench: Bench) -> None:
+    """Faults 1.6: given the classic builder, which reads the Dockerfile itself / when it is changed
+    meanwhile / then an error, for the image may be of either."""
+    bench.environ["DOCKER_BUILDKIT"] = "0"
+    bench.behave(f'echo "FROM other" > "$file"; printf {ID} > $iid')
+    with pytest.raises(BuildError, match=r"^m\.Dockerfile was changed while it was built$"):
+        bench.builder().ensure(bench.request())
 
 
 # ---- given images -------------------------------------------------------------------------------------
