@@ -100,18 +100,16 @@ class _Reader:
         if isinstance(value, date):  # TOML has dates
             return value
         try:
-            return date.fromisoformat(value) if isinstance(value, str) else self._no_day(name, place)
+            return date.fromisoformat(value if isinstance(value, str) else "")
         except ValueError:
-            return self._no_day(name, place)
-
-    def _no_day(self, name: str, place: str) -> None:
-        self.note(place, f'needs "{name}", a date like 2027-01-31')
+            self.note(place, f'needs "{name}", a date like 2027-01-31')
+            return None
 
     # ---- entries ------------------------------------------------------------------------------------
 
     def references(self, value: object, place: str, model: str) -> Iterator[Reference]:
         for entry, where in self.objects(value, place):
-            self._unknown(entry, _REFERENCE_KEYS, where)
+            self.only(entry, _REFERENCE_KEYS, where)
             name = model or self.text(entry, "model", where)
             metrics = entry.get("metrics")
             when = self.when(entry, where)
@@ -158,14 +156,15 @@ class _Reader:
 
     def _fields(self, given: object, place: str) -> Mapping[str, Any] | None:
         if isinstance(given, Mapping):
-            self._unknown(given, _METRIC_KEYS, place)
+            self.only(given, _METRIC_KEYS, place)
             return given
         if isinstance(given, Sequence) and not isinstance(given, str) and len(given) in (3, 4):
             return dict(zip(("value", "lower", "upper", "unit"), given, strict=False))
         self.note(place, "is neither [value, lower, upper, unit] nor an object")
         return None
 
-    def _unknown(self, entry: Mapping[str, Any], known: frozenset[str], place: str) -> None:
+    def only(self, entry: Mapping[str, Any], known: frozenset[str], place: str) -> None:
+        """Notes keys that mean nothing; those that begin with ``_`` are comments."""
         for name in sorted(map(str, entry.keys() - known)):
             if not name.startswith("_"):
                 self.note(place, f'unknown key "{name}" (known: {", ".join(sorted(known))})')
@@ -217,8 +216,7 @@ def read_book(data: object, source: str) -> tuple[Book, list[Problem]]:
     if not isinstance(data, Mapping):
         reader.note("", "is not an object")
         return Book(), reader.problems
-    known = frozenset((*_LISTS, "gate"))
-    reader._unknown(data, known, "the file")
+    reader.only(data, frozenset((*_LISTS, "gate")), "the file")
     book = Book(
         tuple(reader.references(data.get("references", []), "references", "")),
         tuple(reader.accepted(data.get("accepted", []), "accepted")),

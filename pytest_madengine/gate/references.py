@@ -1,6 +1,6 @@
 """References, accepted changes, pins and expected failures: what people say about the numbers of a model.
 
-The values are ReFrame's ``(value, lower, upper, unit)``; ``when`` narrows an entry to GPUs, precisions, sizes.
+The values are ReFrame's ``(value, lower, upper, unit)``; ``when`` narrows an entry to some GPUs or sizes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def precision(self) -> tuple[int, int, int]:
-        """The more specific of two entries has the greater: named metric, most facts, most without wildcard."""
+        """Greater in the more specific entry: named metric, most facts, most without wildcard."""
         plain = sum(not set("*?[") & set(glob) for glob in self.when.values())
         return (self.metric != "*", len(self.when), plain)
 
