@@ -18,7 +18,9 @@ import pytest
 
 from pytest_madengine import options, parallel
 from pytest_madengine.catalog.model import Selected, Warned
+from pytest_madengine.compat import load_conftests
 from pytest_madengine.errors import ConfigError, MadError
+from pytest_madengine.itemids import item_ids
 from pytest_madengine.items import Markers, markers_key, names_model_file, session_key
 from pytest_madengine.roots import choose_root, existing_root, root_of_file
 from pytest_madengine.session import MadSession
@@ -40,6 +42,7 @@ def activate(config: pytest.Config) -> None:
     session = make_session(config)
     config.stash[markers_key] = Markers(register_markers(config, session))
     _add_arguments(config, session)
+    _translate_deselect(config, session)
     from pytest_madengine.running import RunningPlugin
 
     config.pluginmanager.register(RunningPlugin(config, session), "madengine-running")
@@ -62,10 +65,30 @@ def make_session(config: pytest.Config) -> MadSession:
     """
     if session_key not in config.stash:
         try:
-            config.stash[session_key] = _make_session(config)
+            session = config.stash[session_key] = _make_session(config)
+            _load_conftests(config, session)
+            session.data_providers = _data_providers(config)
+            if not session.worker:
+                _check(session)
         except MadError as error:
             raise _usage_error(error) from None
     return config.stash[session_key]
+
+
+def _load_conftests(config: pytest.Config, session: MadSession) -> None:
+    """Loads the conftest files beside the models, as their collection would.
+
+    Only workers collect under xdist, while hooks such as sinks are called here; and a repository outside of
+    the rootdir is not looked at before.  Their ``pytest_configure`` finds the session.
+
+    :raises pytest.UsageError: one of them cannot be imported.
+    """
+    if not session.selected:
+        return
+    root = session.settings.root
+    sources = dict.fromkeys(one.model.source for one in session.selected)
+    for directory in dict.fromkeys((root, *((root / source).parent for source in sources))):
+        load_conftests(config, directory)
 
 
 def _usage_error(error: MadError) -> pytest.UsageError:
@@ -86,22 +109,30 @@ def _make_session(config: pytest.Config) -> MadSession:
         run_id, root, facts, selected = from_controller(data)
         settings = options.resolve(config, root, environ)
         session = session_of_worker(MadSession(settings, selected, run_id, worker=True, facts=facts), data)
-        session.data_providers = _data_providers(config)
     else:
         root = find_root(config, environ)
         settings = options.resolve(config, root, environ)
         session = _selected_session(config, settings, plan_only)
-        session.data_providers = _data_providers(config)
-        if session.selected and getattr(config.option, "reruns", None):
-            raise ConfigError(
-                "--reruns runs a model again outside of its timeout and reports it twice",
-                hint="use --mad-retries N, which tries again after failures of the machine only",
-            )
-        _check(session)
+        if session.selected:
+            _check_plugins(config)
     if plan_only:
         # Plans are printed in order by one process.
         config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
     return session
+
+
+def _check_plugins(config: pytest.Config) -> None:
+    """:raises ConfigError: an option of another plugin runs items in a way that cannot work for models."""
+    if getattr(config.option, "reruns", None):
+        raise ConfigError(
+            "--reruns runs a model again outside of its timeout and reports it twice",
+            hint="use --mad-retries N, which tries again after failures of the machine only",
+        )
+    if getattr(config.option, "forked", False):
+        raise ConfigError(
+            "--forked runs a model in a copy of this process, without its threads and locks: it would hang",
+            hint="use -n N (pytest-xdist): each worker is a process of its own, and its end is accounted for",
+        )
 
 
 def _data_providers(config: pytest.Config) -> tuple[Provider, ...]:
@@ -314,6 +345,19 @@ def register_markers(config: pytest.Config, session: MadSession) -> dict[str, st
                 names[tag] = "".join(char if char not in " (),'\"" else "_" for char in tag)
                 config.addinivalue_line("markers", f"{names[tag]}: tag of MAD models")
     return names
+
+
+def _translate_deselect(config: pytest.Config, session: MadSession) -> None:
+    """Lets ``--deselect`` name a file of models by its path, where its node id is another text."""
+    words = config.getoption("deselect", None) or []
+    here, ids = config.invocation_params.dir, item_ids(config)
+    for word in list(words):
+        path_text, colons, name = word.partition("::")
+        if path_text.rpartition("/")[2] in session.model_files:
+            source = session.source_of((here / path_text).resolve())
+            nodeid = f"{ids.of_source(source)}{colons}{name}"
+            if nodeid not in words:
+                words.append(nodeid)
 
 
 def _add_arguments(config: pytest.Config, session: MadSession) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import IO, Any
 
 import pytest
@@ -44,3 +45,22 @@ def swap_terminal_file(reporter: Any, wrap: Any) -> IO[str] | None:
         return None
     writer._file = wrap(file)
     return file  # type: ignore[no-any-return]
+
+
+def load_conftests(config: pytest.Config, directory: Path) -> None:
+    """Loads ``conftest.py`` of a directory and of those above it, as pytest does when it collects there.
+
+    :raises pytest.UsageError: one cannot be imported.
+    """
+    from _pytest.config import ConftestImportFailure
+
+    try:
+        config.pluginmanager._loadconftestmodules(
+            directory,
+            config.getoption("importmode"),
+            rootpath=config.rootpath,
+            consider_namespace_packages=config.getini("consider_namespace_packages"),
+        )
+    except ConftestImportFailure as error:
+        cause = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+        raise pytest.UsageError(f"{error.path} cannot be imported: {cause}") from None

@@ -15,6 +15,7 @@ import pytest
 from pytest_madengine.compat import add_suite_property
 from pytest_madengine.files import utc_now
 from pytest_madengine.interrupts import held
+from pytest_madengine.itemids import item_ids
 from pytest_madengine.junit import suite_properties
 from pytest_madengine.results.record import Outcome, RunRecord
 from pytest_madengine.running import records_on
@@ -36,6 +37,7 @@ class Controller:
         self.config = config
         self.session = session
         self.journal: Journal = Journal(session.directory / "journal.jsonl")
+        self.ids = item_ids(config)
         #: Records in the order in which they arrived, by node id.
         self.records: dict[str, list[RunRecord]] = {}
         #: Node ids of selected model items that have no record yet, in collection order.
@@ -97,7 +99,11 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Notes the items that must end with a record (after ``-k``, ``-m``, ``--lf``)."""
-        self._expect([item.nodeid for item in session.items])
+        from pytest_madengine.items import MadItem
+
+        models = [(item.nodeid, item.spec) for item in session.items if isinstance(item, MadItem)]
+        self.ids.collected(models)
+        self._expect([nodeid for nodeid, _ in models])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
@@ -113,16 +119,14 @@ class Controller:
 
         if "executor" not in vars(session):  # an executor of a conftest needs no engine
             self.reaped = session.reap()
-        wanted = {nodeid.partition("::")[2] for nodeid in self.expected}
-        specs = [spec for name, spec in self._specs().items() if name in wanted]
+        specs = list(filter(None, map(self.ids.spec, self.expected)))
         self.ahead = BuildsAhead(session, specs, {})
         if session.settings.build_jobs and len(specs) > 1:
             self.ahead.start()
 
     def _expect(self, nodeids: list[str]) -> None:
         for nodeid in nodeids:
-            name = nodeid.partition("::")[0].rpartition("/")[2]
-            if name in self.session.model_files and nodeid not in self.records:
+            if nodeid not in self.records and self.ids.spec(nodeid) is not None:
                 self.expected[nodeid] = None
         self._build_ahead()
 
@@ -167,16 +171,12 @@ class Controller:
                 return RunRecord.from_dict(entry["record"])
         from pytest_madengine.itemrun import ItemRun
 
-        name = nodeid.partition("::")[2]
-        spec = self._specs().get(name)
+        spec = self.ids.spec(nodeid)
         if spec is None:
-            return RunRecord(self.session.run_id, name, name, outcome, reason, started=utc_now())
+            return RunRecord(self.session.run_id, nodeid, nodeid, outcome, reason, started=utc_now())
         run = ItemRun(self.session, spec, nodeid)
         run.decide(outcome, reason, "run")
         return run.record()
-
-    def _specs(self) -> dict[str, Any]:
-        return {spec.name: spec for specs in self.session.items_by_file.values() for spec in specs}
 
     # ---- end ----------------------------------------------------------------------------------------
 

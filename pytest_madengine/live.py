@@ -69,7 +69,7 @@ class Progress:
         with self._lock:
             self._running[nodeid] = time.monotonic()
             if self.session.settings.live:
-                self._tails[nodeid] = LogTail(nodeid.partition("::")[2], self._directory(nodeid))
+                self._tails[nodeid] = LogTail(self.controller.ids.name(nodeid), self._directory(nodeid))
 
     def finished(self, nodeid: str) -> None:
         """An item ended; its output is shown to the end."""
@@ -80,12 +80,8 @@ class Progress:
                 self._show(tail)
 
     def _directory(self, nodeid: str) -> Path:
-        name = nodeid.partition("::")[2]
-        for specs in self.session.items_by_file.values():
-            for spec in specs:
-                if spec.name == name:
-                    return self.session.artifacts(spec)
-        return self.session.directory
+        spec = self.controller.ids.spec(nodeid)
+        return self.session.directory if spec is None else self.session.artifacts(spec)
 
     def _loop(self) -> None:
         while not self._wake.wait(INTERVAL):
@@ -102,9 +98,8 @@ class Progress:
         now = time.monotonic()
         done = len(self.controller.records)
         total = done + len(self.controller.expected)
-        names = [
-            f"{nodeid.partition('::')[2]} {now - since:.0f} s" for nodeid, since in self._running.items()
-        ]
+        name = self.controller.ids.name
+        names = [f"{name(nodeid)} {now - since:.0f} s" for nodeid, since in self._running.items()]
         return f"{done}/{total} done, running: {', '.join(names) or 'nothing'}"
 
     def _show(self, tail: LogTail) -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_madengine.errors import MadError
+from pytest_madengine.itemids import item_ids
 from pytest_madengine.items import names_model_file
 from pytest_madengine.scheduling.idle import IDLE_ID, WORKER_KEY, IdleWorker
 from pytest_madengine.scheduling.pool import demand_of
 from pytest_madengine.scheduling.slots import worker_count
 
 if TYPE_CHECKING:
+    from pytest_madengine.itemids import ItemIds
     from pytest_madengine.plan.gpus import GpuDemand
     from pytest_madengine.scheduling.xdist_scheduler import Need, PackedScheduling
     from pytest_madengine.session import ItemSpec, MadSession
@@ -145,17 +147,16 @@ def gpus_of(session: MadSession, spec: ItemSpec) -> int:
     return 0 if skipped else demand.count
 
 
-def needs_of(session: MadSession, nodeids: Sequence[str]) -> Mapping[str, Need]:
+def needs_of(session: MadSession, ids: ItemIds, nodeids: Sequence[str]) -> Mapping[str, Need]:
     """GPUs and expected seconds of the model items among the node ids."""
     from pytest_madengine.scheduling.durations import read_durations
     from pytest_madengine.scheduling.xdist_scheduler import Need
 
-    specs = {spec.name: spec for specs in session.items_by_file.values() for spec in specs}
     found: dict[str, ItemSpec] = {}
     for nodeid in nodeids:
-        file, _, name = nodeid.partition("::")
-        if file.rpartition("/")[2] in session.model_files and name in specs:
-            found[nodeid] = specs[name]
+        spec = ids.spec(nodeid)
+        if spec is not None:
+            found[nodeid] = spec
     durations = read_durations(session.settings.results_dir, skip=session.run_id)
     expected = durations.expected((spec.name, time_limit(session, spec)) for spec in found.values())
     return {nodeid: Need(gpus_of(session, spec), expected[spec.name]) for nodeid, spec in found.items()}
@@ -198,5 +199,5 @@ class Parallel:
             log,
             capacity=pool_size(self.session),
             workers=len(parse_tx_spec_config(config)),
-            needs=lambda nodeids: needs_of(self.session, nodeids),
+            needs=lambda nodeids: needs_of(self.session, item_ids(config), nodeids),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_madengine.itemids import item_ids
 from pytest_madengine.items import MODEL_FILES, MadFile, MadItem, run_key
 from pytest_madengine.results.record import Outcome, RunRecord
 
@@ -43,7 +44,7 @@ class RunningPlugin:
             return None
         if file_path.suffix == ".py" and self._is_test_module(file_path, parent):
             return None  # pytest asks pytest_pycollect_makemodule
-        return MadFile.from_parent(parent, path=file_path)
+        return self._file(file_path, parent)
 
     def _is_test_module(self, path: Path, parent: pytest.Collector) -> bool:
         patterns = self.config.getini("python_files")
@@ -56,7 +57,11 @@ class RunningPlugin:
         """``get_models_json.py``: in place of the module that pytest would import."""
         if module_path.name not in MODEL_FILES or not self._has_items(module_path):
             return None
-        return MadFile.from_parent(parent, path=module_path)
+        return self._file(module_path, parent)
+
+    def _file(self, path: Path, parent: pytest.Collector) -> MadFile:
+        nodeid = item_ids(self.config).of_source(self.session.source_of(path))
+        return MadFile.from_parent(parent, path=path, nodeid=nodeid)
 
     def _has_items(self, path: Path) -> bool:
         return self.session.source_of(path) in self.session.items_by_file

@@ -325,10 +325,11 @@ class MadSession:
 
     def source_of(self, path: Path) -> str:
         """A file as items name it: relative to the MAD root; the whole path of one outside."""
-        try:
-            return path.relative_to(self.settings.root).as_posix()
-        except ValueError:
-            return str(path)
+        # Also by way of a symbolic link to a directory of the root.
+        for place in (path, path.parent.resolve() / path.name):
+            if place.is_relative_to(self.settings.root):
+                return place.relative_to(self.settings.root).as_posix()
+        return str(path)
 
     # ---- items --------------------------------------------------------------------------------------
 
