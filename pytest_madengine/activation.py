@@ -22,6 +22,7 @@ from pytest_madengine.compat import load_conftests
 from pytest_madengine.errors import ConfigError, MadError
 from pytest_madengine.itemids import item_ids
 from pytest_madengine.items import Markers, markers_key, names_model_file, session_key
+from pytest_madengine.plan import placement
 from pytest_madengine.roots import choose_root, existing_root, root_of_file
 from pytest_madengine.session import MadSession
 from pytest_madengine.settings import Settings
@@ -70,6 +71,8 @@ def make_session(config: pytest.Config) -> MadSession:
             session.data_providers = _data_providers(config)
             if not session.worker:
                 _check(session)
+                if session.selected and not (session.settings.build_only or config.option.collectonly):
+                    placement.check_session(session.context, session.settings.environ)
         except MadError as error:
             raise _usage_error(error) from None
     return config.stash[session_key]

@@ -64,6 +64,7 @@ class BuildsAhead:
         from pytest_madengine.images.builder import build_key
         from pytest_madengine.imaging import build_request, given_name
         from pytest_madengine.itemrun import ItemRun
+        from pytest_madengine.plan.placement import check_model
         from pytest_madengine.plan.skips import skip_reason
         from pytest_madengine.pushing import batch_entry
 
@@ -81,6 +82,8 @@ class BuildsAhead:
             try:
                 if skip_reason(model, session.context, session.settings):
                     continue
+                if not session.settings.build_only:
+                    check_model(model, session.context, session.settings.environ)
                 request = build_request(run)
                 found.setdefault(build_key(request), request)
             except MadError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.catalog.model import Warned
 from pytest_madengine.errors import ConfigError, CredentialError
 from pytest_madengine.secrets import Secret
@@ -36,19 +36,16 @@ def load_credentials(path: Path, required: bool = False) -> Credentials:
     :raises ConfigError: ``required`` and the file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        values = jsontext.read(path)
         mode = path.stat().st_mode
     except FileNotFoundError:
         if required:
             raise ConfigError(f"--mad-credentials: {path} is not a file") from None
         return Credentials()
-    except (OSError, UnicodeDecodeError) as error:
-        return _unreadable(path, required, getattr(error, "strerror", None) or "not UTF-8 text")
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        # The message of the parser names the place, never the content.
-        return _unreadable(path, required, f"line {error.lineno} column {error.colno}: {error.msg}")
+    except OSError as error:
+        return _unreadable(path, required, error.strerror or "cannot be read")
+    except jsontext.JsonTextError as error:  # it names the place, never the content
+        return _unreadable(path, required, f"not JSON: {error}")
     if not isinstance(values, dict):
         return _unreadable(path, required, "the top level must be an object")
     warnings = []

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.files import write_atomic
 
@@ -160,10 +161,10 @@ def _data_file(targets: Targets) -> Mapping[str, Any] | None:
     settings = targets.session.settings
     path = settings.data_config or settings.root / "data.json"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = jsontext.read(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, jsontext.JsonTextError) as error:
         raise ConfigError(f"data configuration {path}: {error}") from None
     if not isinstance(value, Mapping):
         raise ConfigError(f"data configuration {path}: must be an object")
@@ -214,6 +215,7 @@ def generate_ansible(
 
     targets = _targets(manifest, "ansible", root, context, context_file, environ)
     require_pinned(targets)
+    _refuse_clusters(targets)
     base = output.resolve().parent
     place = targets.session.settings.root
     images = dict.fromkeys(
@@ -293,6 +295,27 @@ def _plain_context(targets: Targets) -> dict[str, Any]:
             hint="give it when the manifest is built: it then has a reference, and the hosts have the value",
         )
     return given
+
+
+def _refuse_clusters(targets: Targets) -> None:
+    """Refuses models that would not run on single hosts, where every host runs the whole manifest.
+
+    :raises ConfigError: the manifest asks for a cluster, or a model for several nodes.
+    """
+    from pytest_madengine.plan.placement import LOCAL, asked_for
+
+    target = asked_for(targets.manifest.context)
+    if target != LOCAL:
+        raise ConfigError(
+            f"manifest {targets.manifest.path} asks for {target}, and a playbook runs models on single hosts",
+            hint="generate files for that cluster, or build the manifest without its block",
+        )
+    for model in targets.models:
+        if model.nodes > 1:
+            raise ConfigError(
+                f"model {model.title} wants {model.nodes} nodes, and a playbook runs models on single hosts",
+                hint="use: madengine-cli generate slurm (or k8s)",
+            )
 
 
 def generate_slurm(

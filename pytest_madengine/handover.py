@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_madengine import jsontext
 from pytest_madengine.catalog.ids import item_name, parameters_text
 from pytest_madengine.catalog.model import Model, Parameter, Selected, Warned
 from pytest_madengine.errors import BuildError, ConfigError, MadError, SelectorError
@@ -282,12 +282,10 @@ def read_batch(path: Path) -> tuple[BatchEntry, ...]:
     :raises ConfigError: the file cannot be read, or an entry is wrong; the text names file and entry.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"--mad-batch-manifest {path}: {getattr(error, 'strerror', None) or error}"
-        ) from None
-    except (json.JSONDecodeError, RecursionError) as error:
+        raw = jsontext.read(path)
+    except OSError as error:
+        raise ConfigError(f"--mad-batch-manifest {path}: {error.strerror or error}") from None
+    except jsontext.JsonTextError as error:
         raise ConfigError(f"--mad-batch-manifest {path}: not JSON: {error}") from None
     if not isinstance(raw, list) or not raw:
         raise ConfigError(f"--mad-batch-manifest {path}: it must be a JSON list with at least one model")

@@ -97,6 +97,7 @@ class ItemRun:
 
         :raises MadError: the test hook ``--exception`` of the predecessor.
         """
+        from pytest_madengine.plan.placement import check_model
         from pytest_madengine.plan.skips import skip_reason
         from pytest_madengine.pulling import incompatibility
 
@@ -105,6 +106,8 @@ class ItemRun:
             return ""  # what is wrong with a manifest is told on every host
         reason = skip_reason(model, self.session.context, self.session.settings)
         reason = reason or incompatibility(self) or self._resumed()
+        if not reason and not self.session.settings.build_only:
+            check_model(model, self.session.context, self.session.settings.environ)
         if not reason and model.args.strip() == "--exception":
             raise RunError("Exception test!")
         return reason

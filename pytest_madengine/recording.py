@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_madengine import jsontext
 from pytest_madengine.files import append_line, utc_now, write_atomic
 from pytest_madengine.results.record import Attempt, Outcome, RunRecord
 
@@ -238,8 +239,8 @@ class Journal:
             return
         for line in text.splitlines():
             try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
+                entry = jsontext.parse(line, constants=True)
+            except jsontext.JsonTextError:
                 continue
             if isinstance(entry, dict):
                 yield entry

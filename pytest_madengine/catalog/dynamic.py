@@ -10,6 +10,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.catalog import dynamic_child
 from pytest_madengine.catalog.discovery import Source
 from pytest_madengine.errors import CatalogError
@@ -42,6 +44,11 @@ _OUTPUT_LINES: Final = 20
 _CHUNK: Final = 1 << 16
 #: Seconds a child may live on after closing its end of the pipe.
 _GRACE: Final = 2.0
+#: Seconds the guard may take to end everything; it needs milliseconds.
+_GUARD_LIMIT: Final = 15.0
+#: Bytes of one answer; the child refuses to send that many.
+_LONGEST_REPLY: Final = 2 * dynamic_child.MAX_TEXT
+_GUARD: Final = str(Path(dynamic_child.__file__).with_name("dynamic_guard.py"))
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -58,7 +65,7 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
 class DynamicFile:
     """One running ``get_models_json.py``: first :meth:`list_models`, then :meth:`update_models`.
 
-    Use it as a context manager: leaving it kills whatever the child has started.
+    Use it as a context manager: leaving it kills whatever the child has started, daemons included.
     """
 
     def __init__(self, root: Path, source: Source, environ: Mapping[str, str], limit: float) -> None:
@@ -70,27 +77,25 @@ class DynamicFile:
         self._limit = limit
         self._output: deque[bytes] = deque()
         self._replies = bytearray()
-        request_read, self._requests = os.pipe()
-        self._reply, reply_write = os.pipe()
-        script = dynamic_child.__file__
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-B", "-u", script, str(request_read), str(reply_write)],
-                cwd=root,
-                env=child_environment(environ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(request_read, reply_write),
-                start_new_session=True,
-            )
-        except OSError as error:
-            os.close(self._requests)
-            os.close(self._reply)
-            raise CatalogError(f"{source.path}: cannot be executed: {error.strerror}") from None
-        finally:
-            os.close(request_read)
-            os.close(reply_write)
+        self._lock = threading.Lock()
+        self._lifeline_open = True
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
+            try:
+                request_read, self._requests = _pipe(childs, ours)
+                self._reply, reply_write = _pipe(ours, childs)
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-B", "-u", _GUARD, dynamic_child.__file__, str(reply_write)],
+                    cwd=root,
+                    env=child_environment(environ),
+                    stdin=request_read,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(reply_write,),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise CatalogError(f"{source.path}: cannot be executed: {error.strerror}") from None
+            ours.pop_all()
         self._closed = False
         self._file = str((root / source.path).absolute())
 
@@ -120,31 +125,46 @@ class DynamicFile:
 
     def kill(self) -> None:
         """Ends the child; whoever waits for its answer, in another thread, gets an error."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        with self._lock:
+            if self._lifeline_open:
+                self._lifeline_open = False
+                os.close(self._requests)
 
     def close(self) -> None:
-        """Kills the child and its process group; may be called again."""
+        """Kills the child and everything it has started; may be called again."""
         if self._closed:
             return
         self._closed = True
         self.kill()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        os.close(self._requests)
-        os.close(self._reply)
+        try:
+            self._process.wait(_GUARD_LIMIT)
+        finally:
+            # Nothing if the guard is done, else all that can be done without it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            os.close(self._reply)
 
     def _ask(self, request: Mapping[str, Any]) -> list[object]:
         with contextlib.suppress(BrokenPipeError):  # a child that is gone is reported by _receive
             _write_all(self._requests, json.dumps(request).encode() + b"\n")
-        reply = self._receive(time.monotonic() + self._limit)
-        if "error" in reply:
+        line = self._receive(time.monotonic() + self._limit)
+        try:
+            reply = jsontext.parse(line)
+        except jsontext.JsonTextError as error:
+            raise self._wrong_answer(str(error)) from None
+        if not isinstance(reply, dict):
+            raise self._wrong_answer("not an object")
+        if isinstance(reply.get("error"), dict):
             raise self._error(reply["error"])
-        entries: list[object] = reply["entries"]
+        entries = reply.get("entries")
+        if not isinstance(entries, list):
+            raise self._wrong_answer("without models")
         return entries
 
-    def _receive(self, deadline: float) -> dict[str, Any]:
+    def _receive(self, deadline: float) -> bytes:
         """Waits for one line, meanwhile draining the output of the child."""
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
@@ -165,10 +185,11 @@ class DynamicFile:
                         raise self._died()
                     else:
                         self._replies += chunk
-                        if chunk.endswith(b"\n"):
-                            line, self._replies = self._replies, bytearray()
-                            reply: dict[str, Any] = json.loads(line)
-                            return reply
+                        if b"\n" in chunk:
+                            line, _, self._replies = self._replies.partition(b"\n")
+                            return bytes(line)
+                        if len(self._replies) > _LONGEST_REPLY:
+                            raise self._wrong_answer(f"more than {_LONGEST_REPLY:,} bytes")
 
     def _keep(self, chunk: bytes) -> None:
         self._output.append(chunk)
@@ -191,9 +212,17 @@ class DynamicFile:
 
     def _error(self, error: Mapping[str, Any]) -> CatalogError:
         self._drain()
-        place = self.source.path if error["line"] is None else f"{self.source.path}:{error['line']}"
-        tail = (*self._tail(), *error["traceback"])
-        return CatalogError(f"{place}: {error['text']}", log_tail=tail)
+        line, traceback = error.get("line"), error.get("traceback")
+        place = f"{self.source.path}:{line}" if isinstance(line, int) else self.source.path
+        lines = traceback if isinstance(traceback, list) else []
+        return CatalogError(f"{place}: {error.get('text')}", log_tail=(*self._tail(), *map(str, lines)))
+
+    def _wrong_answer(self, why: str) -> CatalogError:
+        """The file itself wrote to the pipe of its models: nothing that follows could be believed."""
+        self.close()
+        text = f"{self.source.path}: something else than its models is on the pipe of its answer ({why})"
+        hint = "leave file descriptors alone that the file did not open itself"
+        return CatalogError(text, hint=hint, log_tail=self._tail())
 
     def _too_late(self) -> CatalogError:
         directory = self.source.path.rpartition("/")[0]
@@ -205,10 +234,18 @@ class DynamicFile:
             status = self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:  # it closed the pipe and lives on
             self.kill()
-            status = self._process.wait()
+            status = self._process.wait()  # the guard ends within its own limit
         self._drain()
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         return CatalogError(f"{self.source.path}: ended with {how} without an answer", log_tail=self._tail())
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    """Both ends of a pipe; each stack closes its end."""
+    read, write = os.pipe()
+    reader.callback(os.close, read)
+    writer.callback(os.close, write)
+    return read, write
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -1,9 +1,10 @@
 """What runs in the child process of one ``get_models_json.py`` (contract section 6).
 
-This file is started by path in an isolated interpreter: it uses the standard library only and imports
-nothing of this package.  Protocol: one JSON object per line.  The parent sends ``{"file", "path"}`` and
-later ``{"update": [positions]}``; each is answered by ``{"entries": [...]}`` or ``{"error": {...}}``.
-When the parent closes its end, or dies, the whole process group is killed.
+This file is started by path in an isolated interpreter, below ``dynamic_guard.py``: it uses the standard
+library only and imports nothing of this package.  Protocol: one JSON object per line.  The parent sends
+``{"file", "path"}`` and later ``{"update": [positions]}`` on standard input; each is answered by
+``{"entries": [...]}`` or ``{"error": {...}}``.  When the parent closes its end, or dies, the guard kills this
+process and everything it started.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import math
 import os
 import queue
-import signal
+import resource
 import sys
 import threading
 import traceback
@@ -27,6 +28,15 @@ NO_LIST_MODELS = "Please define a list_models function in get_models_json.py."
 WRONG_ELEMENT = (
     "Please use or subclass madengine.tools.discover_models.CustomModel to define your custom model."
 )
+#: Most models of one file, and most characters of their texts: a generator may never end.
+MAX_MODELS = 100_000
+MAX_TEXT = 64 << 20
+#: Bytes of data one process of the file may have.
+MAX_MEMORY = 8 << 30
+#: No number in a file is longer; see ``jsontext``.
+_MAX_NUMBER = 10**300
+#: Characters of one line of a traceback.
+_LINE = 500
 #: Name of the user's file as a module; dataclasses and pickling look it up in ``sys.modules``.
 USER_MODULE = "get_models_json"
 SHIMS = ("madengine.tools.discover_models", "madengine.utils.discover_models")
@@ -77,10 +87,16 @@ class Models:
         if not callable(function):
             raise UserFileError(NO_LIST_MODELS)
         models: Iterable[object] = function()
+        size = 0
         for model in models:
             if not isinstance(model, CustomModel):
                 raise UserFileError(WRONG_ELEMENT)
             self._models.append(model)
+            size += sum(len(value) for value in vars(model).values() if isinstance(value, str))
+            if len(self._models) > MAX_MODELS:
+                raise UserFileError(f"list_models() returned more than {MAX_MODELS:,} models")
+            if size > MAX_TEXT:
+                raise UserFileError(f"list_models() returned more than {MAX_TEXT:,} characters")
         return [_fields_of(model) for model in self._models]
 
     def update_models(self, positions: Iterable[int]) -> list[dict[str, Any]]:
@@ -131,8 +147,10 @@ def _name_of(model: CustomModel) -> str:
 
 
 def _is_json(value: object) -> bool:
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return True
+    if isinstance(value, int):
+        return -_MAX_NUMBER < value < _MAX_NUMBER
     if isinstance(value, str):  # half of a surrogate pair is no text
         return value.isascii() or value == value.encode("utf-8", "replace").decode()
     if isinstance(value, float):
@@ -162,7 +180,7 @@ def describe(error: BaseException, file: str) -> dict[str, Any]:
     return {
         "text": " ".join(text.split()).removesuffix(":")[:500],
         "line": line,
-        "traceback": printed.splitlines()[-20:],
+        "traceback": [line[:_LINE] for line in printed.splitlines()[-20:]],
     }
 
 
@@ -201,7 +219,10 @@ def answer(models: Models, request: dict[str, Any]) -> str:
     try:
         update = request.get("update")
         entries = models.list_models() if update is None else models.update_models(update)
-        return json.dumps({"entries": entries})
+        reply = json.dumps({"entries": entries})
+        if len(reply) > MAX_TEXT:
+            raise UserFileError(f"the models have more than {MAX_TEXT:,} characters")
+        return reply
     except BaseException as error:  # noqa: BLE001 - also SystemExit; the parent reports it
         return json.dumps({"error": describe(error, models.file)})
 
@@ -217,8 +238,19 @@ def serve(requests: Callable[[], dict[str, Any]], replies: IO[str]) -> None:
         request = requests()
 
 
-def main(request_fd: int, reply_fd: int) -> None:
-    """Entry point of the child; it ends when the parent closes the request pipe."""
+def limit_memory() -> None:
+    """A file that would take all memory of the host gets a ``MemoryError`` instead."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY or soft > MAX_MEMORY:
+        resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, hard))
+
+
+def main(reply_fd: int) -> None:
+    """Entry point of the child: requests come on standard input, of which the user's code sees nothing."""
+    request_fd, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    limit_memory()
     for descriptor in (request_fd, reply_fd):
         os.set_inheritable(descriptor, False)
     waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -227,7 +259,6 @@ def main(request_fd: int, reply_fd: int) -> None:
         with os.fdopen(request_fd, encoding="utf-8") as stream:
             for line in stream:
                 waiting.put(json.loads(line))
-        os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
     with os.fdopen(reply_fd, "w", encoding="utf-8") as replies:
@@ -235,4 +266,4 @@ def main(request_fd: int, reply_fd: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from pytest_madengine import jsontext
 from pytest_madengine.catalog.fields import GPU_FIELDS, KNOWN_FIELDS, plainly_valid
 from pytest_madengine.catalog.model import Model, Warned
 from pytest_madengine.catalog.problems import JsonError, Problem, catalog_error, entry_place
@@ -84,25 +85,11 @@ def parse_json(data: bytes, source: str) -> object:
     :raises JsonError: naming file, line and column.
     """
     try:
-        value = json.loads(data.decode("utf-8-sig"))
-        if b"\\ud" in data or b"\\uD" in data:  # maybe half of a surrogate pair: no file can hold that
-            json.dumps(value, ensure_ascii=False).encode()
-        return value
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        text = f"{source}: invalid JSON at {place}: {error.msg}"
-        raise JsonError(text, error.msg, error.lineno, error.colno) from None
-    except UnicodeEncodeError as error:
-        reason = f"lone surrogate {error.object[error.start]!r}"
-        raise JsonError(f"{source}: invalid JSON: {reason}", reason) from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
-        text = f"{source}: not UTF-8 text at line {line}, column {column}"
-        raise JsonError(text, "not UTF-8 text", line, column) from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; extreme nesting
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise JsonError(f"{source}: invalid JSON: {reason}", reason) from None
+        return jsontext.parse(data)
+    except jsontext.JsonTextError as error:
+        place = f" at line {error.line}, column {error.column}" if error.line else ""
+        text = f"{source}: invalid JSON{place}: {error.reason}"
+        raise JsonError(text, error.reason, error.line, error.column) from None
 
 
 def build_models(entries: object, origin: Origin, *, positions: Sequence[int] | None = None) -> Parsed:

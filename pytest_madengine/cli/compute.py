@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.cli import params
 from pytest_madengine.cli.common import ExitCode, print_error, say, warn
 from pytest_madengine.errors import ConfigError, MadError
@@ -156,7 +157,7 @@ def _take_over(source: Path, target: Path) -> None:
     """The manifest of the job: keyed by model where that is one image, and marked (contract 9.2)."""
     from pytest_madengine.files import write_atomic
 
-    content = json.loads(source.read_text(encoding="utf-8"))
+    content = jsontext.read(source)
     images, models = content["built_images"], content["built_models"]
     named = [str(block.get("model") or key) for key, block in images.items()]
     keys = {

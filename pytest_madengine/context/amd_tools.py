@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.context.gpus import pci_address, product_text
 
 _PROPERTY: Final = re.compile(r"(\w+)[ \t]+(\d{1,40})[ \t\r]*", re.ASCII)
@@ -114,8 +114,8 @@ def _json_value(text: str) -> object:
     if not starts:
         return None
     try:
-        return json.JSONDecoder().raw_decode(text, min(starts))[0]
-    except (ValueError, RecursionError):
+        return jsontext.parse_first(text, min(starts))
+    except jsontext.JsonTextError:
         return None
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import json
 import math
 import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import ContextError
 from pytest_madengine.secrets import Secret
 
@@ -32,8 +32,8 @@ def parse_string(text: str, source: str) -> dict[str, Any]:
     _check_size(text, source)
     try:
         return as_object(_json(text), source)
-    except (ValueError, RecursionError) as error:
-        problem = _json_problem(error)
+    except jsontext.JsonTextError as error:
+        problem = str(error)
     try:
         value = _python(text)
     except SyntaxError as error:
@@ -64,9 +64,9 @@ def parse_file(path: Path, source: str) -> dict[str, Any]:
     _check_size(text, source)
     try:
         value = _json(text)
-    except (ValueError, RecursionError) as error:
+    except jsontext.JsonTextError as error:
         raise ContextError(
-            f"{source} is not JSON: {_json_problem(error)}",
+            f"{source} is not JSON: {error}",
             hint="a file holds a JSON object; Python literals are accepted on the command line only",
         ) from None
     return as_object(value, source)
@@ -134,17 +134,7 @@ def _check_size(text: str, source: str) -> None:
 
 
 def _json(text: str) -> object:
-    return json.loads(text, parse_constant=_no_constant)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _json_problem(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at line {error.lineno} column {error.colno}"
-    return "too deep" if isinstance(error, RecursionError) else "unusable number"
+    return jsontext.parse(text, max_depth=MAX_DEPTH)
 
 
 def _python(text: str) -> object:

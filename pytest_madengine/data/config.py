@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import ConfigError
 
 #: Fields every provider understands (contract 13.1).
@@ -104,15 +104,9 @@ def parse_config(text: str, file: str, providers: Mapping[str, Collection[str]])
     :raises ConfigError: no JSON, or no object.
     """
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        # The message of the parser names the place, never the content.
-        raise ConfigError(
-            f"data configuration {file}: line {error.lineno} column {error.colno}: {error.msg}",
-            hint="correct the JSON",
-        ) from None
-    except RecursionError:
-        raise ConfigError(f"data configuration {file}: nested too deeply") from None
+        value = jsontext.parse(text)
+    except jsontext.JsonTextError as error:  # it names the place, never the content
+        raise ConfigError(f"data configuration {file}: not JSON: {error}", hint="correct the JSON") from None
     return _Reader(file, providers).read(value)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.data.provider import Access, Unusable
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.secrets import Redactor, Secret, reveal
@@ -130,12 +130,10 @@ def _find(variable: str, access: Access) -> tuple[Any, str] | None:
 
 def _from_environment(variable: str, environ: Mapping[str, str]) -> Any:
     try:
-        value = json.loads(environ[variable])
-    except (ValueError, RecursionError) as error:
-        # The message of the parser names the place, never the content.
-        why = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested"
+        value = jsontext.parse(environ[variable])
+    except jsontext.JsonTextError as error:  # it names the place, never the content
         raise ConfigError(
-            f"environment variable {variable} is no valid JSON ({why})", hint=f"give {_kind(variable)}"
+            f"environment variable {variable} is no valid JSON ({error})", hint=f"give {_kind(variable)}"
         ) from None
     if not isinstance(value, VARIABLES[variable]):
         raise ConfigError(f"environment variable {variable} must be {_kind(variable)}")

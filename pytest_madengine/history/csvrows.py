@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import fcntl
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.results.columns import V2_COLUMNS
 
@@ -112,8 +112,8 @@ def read_entries(path: Path) -> dict[str, dict[str, str]]:
     :raises ConfigError: it cannot be read or has no entries.
     """
     try:
-        content = json.loads(read_file(path))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        content = jsontext.parse(read_file(path))
+    except jsontext.JsonTextError as error:
         raise ConfigError(f"{path} is no JSON file: {error}") from None
     entries = content if isinstance(content, list) else [content]
     if not all(isinstance(entry, Mapping) for entry in entries):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.history.csvrows import is_empty, parse_csv, read_file
 from pytest_madengine.history.rowkeys import row_keys
@@ -77,8 +77,8 @@ def _read_rows(path: Path) -> ResultFiles:
 
 def _json_rows(data: bytes, path: Path) -> list[dict[str, Any]]:
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        content = jsontext.parse(data, constants=True)
+    except jsontext.JsonTextError as error:
         raise ConfigError(f"{path} is no JSON file: {error}") from None
     rows = content if isinstance(content, list) else [content]
     if not all(isinstance(row, dict) for row in rows):
@@ -111,8 +111,8 @@ def typed(name: str, value: Any) -> Any:
         return value
     if text[0] in "[{":
         try:
-            return _plain(json.loads(text))
-        except (ValueError, RecursionError):
+            return _plain(jsontext.parse(text, constants=True))
+        except jsontext.JsonTextError:
             return value
     if _INTEGER.fullmatch(text):
         number = int(text) if len(text) < 25 else _INT64

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, NoReturn
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import DockerfileError
 
 #: What marks the line, with the blank.
@@ -130,8 +130,8 @@ class _Literal:
 
     def _parse(self, text: str) -> Any:
         try:
-            return json.loads(text, parse_constant=_no_constant)
-        except ValueError:
+            return jsontext.parse(text)
+        except jsontext.JsonTextError:
             pass  # then it has to be a Python literal, whose error is the one to show
         try:
             with warnings.catch_warnings():

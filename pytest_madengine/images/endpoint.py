@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import EngineError
 
 DOCKER_SOCKET: Final = Path("/var/run/docker.sock")
@@ -85,7 +85,7 @@ def _config_directory(environ: Mapping[str, str]) -> Path:
 def _current_context(config: Path) -> str:
     """``currentContext`` of the client's configuration; empty when there is none that can be read."""
     try:
-        value = json.loads((config / "config.json").read_bytes())
+        value = jsontext.read(config / "config.json")
     except (OSError, ValueError):
         return ""  # the client warns and goes on with its defaults, and so do we
     name = value.get("currentContext", "") if isinstance(value, dict) else ""
@@ -96,7 +96,7 @@ def _context_endpoint(config: Path, name: str) -> Endpoint:
     directory = hashlib.sha256(name.encode()).hexdigest()
     path = config / "contexts/meta" / directory / "meta.json"
     try:
-        docker = json.loads(path.read_bytes())["Endpoints"]["docker"]
+        docker = jsontext.read(path)["Endpoints"]["docker"]
         host, insecure = str(docker["Host"]), bool(docker.get("SkipTLSVerify", False))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise EngineError(

@@ -6,18 +6,20 @@ have the same shape without ``schema_version`` and are read as well.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import ConfigError
 
 SCHEMA_VERSION: Final = 3
 REQUIRED: Final = ("built_images", "built_models", "context")
 #: Context keys that make up ``deployment_config``.
 DEPLOYMENT_KEYS: Final = ("slurm", "k8s", "kubernetes", "distributed", "vllm", "env_vars", "debug")
+#: Values of ``deployment_config.target`` that ask for no cluster.
+_LOCAL_TARGETS: Final = ("local", "docker")
 #: Facts of the build host that older manifests carry among the variables of the context.
 _DETECTED_VARIABLES: Final = (
     *("MAD_GPU_VENDOR", "MAD_SYSTEM_NGPUS", "MAD_SYSTEM_GPU_ARCHITECTURE"),
@@ -97,19 +99,16 @@ def read_manifest(path: Path) -> Manifest:
     :raises ConfigError: the file cannot be read, is no manifest, or is of a newer schema.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = jsontext.read(path)
     except FileNotFoundError:
         raise ConfigError(
             f"--mad-manifest: {path} is not a file",
             hint="build it with: pytest --mad-tags ... --mad-build-only --mad-manifest-out FILE",
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"manifest {path}: {error}") from None
-    try:
-        raw = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "too deep"
-        raise ConfigError(f"manifest {path}: not JSON: {where}") from None
+    except OSError as error:
+        raise ConfigError(f"manifest {path}: {error.strerror or error}") from None
+    except jsontext.JsonTextError as error:
+        raise ConfigError(f"manifest {path}: not JSON: {error}") from None
     return parse_manifest(raw, path)
 
 
@@ -165,7 +164,10 @@ def _deployment_of(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
     deployment = {} if raw.get("deployment_config") is None else raw["deployment_config"]
     if not isinstance(deployment, Mapping):
         raise ConfigError(f"manifest {path}: deployment_config must be an object")
-    return {key: deployment[key] for key in DEPLOYMENT_KEYS if deployment.get(key)}
+    found = {key: deployment[key] for key in DEPLOYMENT_KEYS if deployment.get(key)}
+    target = deployment.get("target")
+    # What runs on one host is what other manifests name, or do not name: no need to say so.
+    return found if target in (None, "", *_LOCAL_TARGETS) else {"deploy": target, **found}
 
 
 def _entry(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import BuildError, EngineError, MadError, PullError
 from pytest_madengine.files import write_atomic
 
@@ -57,7 +58,7 @@ def remember(path: Path, state: Built | Failed) -> None:
 def recall(path: Path) -> Built | Failed | None:
     """The result of an earlier build; ``None`` when there is none that can be read."""
     try:
-        data: dict[str, Any] = json.loads(path.read_bytes())
+        data: dict[str, Any] = jsontext.read(path)
         succeeded = data.pop("ok")
         for name in ("names", "log_tail"):
             if name in data:

@@ -122,5 +122,5 @@ def _has_duplicates(text: str) -> bool:
         nonlocal lost
         lost += len(pairs) - len({name for name, _ in pairs})
 
-    json.loads(text, object_pairs_hook=count)
+    json.loads(text, object_pairs_hook=count, parse_int=str)
     return lost > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from pytest_madengine import jsontext
 from pytest_madengine.catalog.model import Model
 from pytest_madengine.errors import ConfigError, CredentialError, PlanError
 from pytest_madengine.plan.runplan import Clone
@@ -193,9 +193,8 @@ def _public_key(credentials: Credentials, environ: Mapping[str, str]) -> Mapping
         found: Any = credentials.get(PUBLIC_KEY, {})
     else:
         try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            # The error of the parser would quote the secret.
+            found = jsontext.parse(text)
+        except jsontext.JsonTextError:
             raise ConfigError(f"environment variable {PUBLIC_KEY} is not valid JSON") from None
     if not isinstance(found, Mapping):
         raise ConfigError(f"{PUBLIC_KEY} is not an object with 'username' and 'token'")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.plan.wording import as_text, did_you_mean
 
@@ -112,11 +112,9 @@ def load_tools(builtin: Mapping[str, Any], repo_text: str | None, where: str) ->
     if repo_text is None:
         return base
     try:
-        parsed = json.loads(repo_text)
-    except ValueError as error:
+        parsed = jsontext.parse(repo_text)
+    except jsontext.JsonTextError as error:
         raise ConfigError(f"{where}: not valid JSON: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{where}: nested too deeply") from None
     if not isinstance(parsed, Mapping):
         raise ConfigError(f"{where}: not a JSON object")
     own = _config(parsed, where)

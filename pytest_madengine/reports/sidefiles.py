@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_madengine import jsontext
 from pytest_madengine.errors import ResultError
 from pytest_madengine.files import write_atomic
 from pytest_madengine.reports.perfcsv import csv_bytes, locked_file
@@ -111,13 +112,13 @@ class SideFiles:
         """The records of earlier runs; what cannot be read is set aside, never overwritten."""
         path = self._directory / "perf_super.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = jsontext.read(path, constants=True)
             if isinstance(content, list):
                 return content, []
         except FileNotFoundError:
             table = path.with_suffix(".csv")
             return [], [_set_aside(table, "it has no perf_super.json beside it")] if table.exists() else []
-        except (ValueError, RecursionError):
+        except jsontext.JsonTextError:
             pass  # Not JSON: it is set aside below.
         return [], [_set_aside(path, "it is no JSON list")]
 

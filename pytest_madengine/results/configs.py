@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
+
+from pytest_madengine import jsontext
 
 #: Directories of ``scripts/`` that are repositories of their own.
 _REPOSITORIES: Final = ("MAD", "MAD-private", "MAD-internal")
@@ -98,7 +99,7 @@ def _parse(suffix: str, text: str) -> Any:
     if suffix == ".csv":
         return _parse_csv(text)
     if suffix == ".json":
-        return _plain(json.loads(text), _Budget())
+        return _plain(jsontext.parse(text, constants=True), _Budget())
     if suffix in (".yaml", ".yml"):
         return _plain(_load_yaml(text), _Budget())
     raise ValueError(f"format {suffix or '(none)'} is not one of .csv, .json, .yaml, .yml")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -252,6 +254,97 @@ def test_time_limit_ends_the_process_group(
     assert caught.value.message == "get_models_json.py in scripts/d did not finish within 60 s"
     assert caught.value.log_tail == ("so far",)
     assert all(ended(int(pid)) for pid in pids.read_text().split())
+
+
+DAEMON = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    with open({file!r}, "w") as stream:
+        print(os.getpid(), file=stream)
+    while True:
+        time.sleep(1000)
+os.wait()
+while not os.path.exists({file!r}) or not open({file!r}).read():
+    time.sleep(0.01)
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["def list_models(): return []", "1 / 0", "os._exit(7)", "while True: pass"])
+def test_a_daemon_of_the_file_is_gone(root: Root, tmp_path: Path, end: str) -> None:
+    """faults 2.17: given a daemon in a session of its own, when listing is over, then it is gone."""
+    pids = tmp_path / "pids"
+    path = root(DAEMON.format(file=str(pids), end=end))
+    with contextlib.suppress(CatalogError):
+        list_models(path, environ=os.environ, dynamic_timeout=1 if "while" in end else 60)
+    assert ended(int(pids.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (r"b'garbage\n'", "(Expecting value at line 1 column 1)"),
+        ("b'x' * 3_000_000", "(more than 1,000,000 bytes)"),
+        (r"b'9' * 5000 + b'\n'", "(a number of 5,000 digits)"),
+        (r"b'[' * 5000 + b'\n'", "(nested deeper than 100)"),
+        (r"b'{}\n'", "(without models)"),
+        (r"b'[]\n'", "(not an object)"),
+    ],
+)
+def test_what_the_file_writes_to_our_pipe(
+    root: Root, monkeypatch: pytest.MonkeyPatch, data: str, message: str
+) -> None:
+    """faults 2.13: given garbage or a flood on the pipe of the answer, then one line, bounded."""
+    monkeypatch.setattr("pytest_madengine.catalog.dynamic._LONGEST_REPLY", 1_000_000)
+    write = f"data = {data}\nwhile data:\n    data = data[os.write(int(sys.argv[1]), data):]\n"
+    error = error_of(root(f"import os, sys, time\n{write}time.sleep(1000)"))
+    assert error.message.startswith(f"{FILE}: something else than its models")
+    assert error.message.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("CustomModel('m', tags=[10**5000])", "field 'tags' is no JSON value but list"),
+        ("CustomModel('m', timeout=10**400)", "field 'timeout' is no JSON value but int"),
+        ("CustomModel('m', args='x' * 9_000_000)", "returned more than 67,108,864 characters"),
+    ],
+)
+def test_models_that_no_file_could_hold(root: Root, model: str, message: str) -> None:
+    """faults 2.13: given numbers of 5,000 digits or a generator without end, then one line."""
+    text = f"def list_models():\n    while True:\n        yield {model}\n"
+    if "args" not in model:
+        text = f"def list_models(): return [{model}]"
+    assert error_of(root(HEADER + text)).message.endswith(message)
+
+
+def test_a_generator_without_end(root: Root) -> None:
+    """faults 2.13: given an infinite generator of models, then one line after 100,000 of them."""
+    text = f"{HEADER}one = CustomModel('m')\ndef list_models():\n    while True:\n        yield one\n"
+    assert error_of(root(text)).message.endswith("list_models() returned more than 100,000 models")
+
+
+@pytest.mark.parametrize("free", [0, 1, 3, 5])
+def test_no_free_descriptors(root: Root, free: int) -> None:
+    """faults 2.13: given no free file descriptor, then one line, and none is lost."""
+    path = root("def list_models(): return []")
+    before = set(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 1, hard))
+    try:
+        for one in held[:free]:
+            os.close(one)
+        with pytest.raises(CatalogError, match="cannot be executed: Too many open files"):
+            DynamicFile(path, Source(FILE, "d", True), {}, 1)
+    finally:
+        for one in held[free:]:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 OWNER = """
