@@ -19,6 +19,12 @@ from pytest_madengine.optiontable import Option as Option
 if TYPE_CHECKING:
     from pytest_madengine.settings import Settings
 
+#: Settings of files, and where they are below the MAD root when nobody names them.
+DEFAULT_FILES = {
+    "tools_config": "scripts/common/tools.json",
+    "data_config": "data.json",
+    "credentials": "credential.json",
+}
 #: File names that hold model entries.
 MODEL_FILES = frozenset({"models.json", "get_models_json.py"})
 
@@ -107,14 +113,28 @@ def resolve(config: pytest.Config, root: Path, environ: Mapping[str, str]) -> Se
         raw, source = raw_value(config, option.name, environ)
         # Paths of an ini file are relative to the rootdir, like all paths in pytest ini files.
         anchor = config.rootpath if source == "ini" else base
-        if raw is None:
+        if raw is None or (option.kind == "path" and not str(raw).strip()):
             raw = option.default or None
         values[name] = _convert(option, raw, anchor, source)
+        if name in DEFAULT_FILES:
+            values[name] = given_file(values[name], DEFAULT_FILES[name], root, base)
     for name in ("tags", "collect", "target_archs"):
         values[name] = tuple(values[name] or ())
     for name in ("context", "gpus", "simulate_gpus", "resume", "db", "registry", "use_image"):
         values[name] = values[name] or ""
     return Settings(**values)
+
+
+def given_file(path: Path | None, default: str, root: Path, base: Path) -> Path | None:
+    """A file that was named, or ``None``: scripts of madengine name defaults that need not be there.
+
+    :param default: where it is when nobody names it, below the MAD root.
+    :param base: directory of relative paths.
+    """
+    if path is None or path.exists():
+        return path
+    usual = {os.path.normpath(place / default) for place in (root, base)}
+    return None if os.path.normpath(path) in usual else path
 
 
 def seconds(config: pytest.Config, name: str, environ: Mapping[str, str]) -> float | None:

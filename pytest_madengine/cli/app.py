@@ -12,7 +12,7 @@ from typing import Annotated, Final, NamedTuple
 
 import typer
 
-from pytest_madengine.cli.command import MadGroup, add_command
+from pytest_madengine.cli.command import MadGroup, add_command, set_verbose
 
 #: Headings of the list of commands.
 RUNS, REPOSITORY, RESULTS, ELSEWHERE = "Run models", "Look at a repository", "Results", "Other machines"
@@ -74,8 +74,12 @@ def make_app(program: str, words: Sequence[str] | None = None) -> typer.Typer:
     def main_callback(
         context: typer.Context,
         version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+        verbose: Annotated[
+            bool, typer.Option("--verbose", "-v", help="Show more; -v alone prints the version.")
+        ] = False,
     ) -> None:
-        if version:
+        set_verbose(context, verbose)
+        if version or (verbose and context.invoked_subcommand is None):
             import pytest_madengine
 
             sys.stdout.write(f"{program} version {pytest_madengine.__version__}\n")
@@ -87,10 +91,11 @@ def make_app(program: str, words: Sequence[str] | None = None) -> typer.Typer:
     main_callback.__doc__ = _HELP
     if words is None or f"_{program}_COMPLETE".replace("-", "_").upper() in os.environ:
         _add_commands(app, program, COMMANDS)  # a shell asks what could be typed
-    elif list(words) in ([], ["--help"], ["-h"], ["--version"]):
+    elif list(words) in ([], ["--help"], ["-h"], ["--version"], ["-v"]):
         _add_summaries(app)
     else:
-        _add_commands(app, program, (words[0],) if words[0] in COMMANDS else COMMANDS)
+        called = next((word for word in words if word not in ("--verbose", "-v")), "")
+        _add_commands(app, program, (called,) if called in COMMANDS else COMMANDS)
     return app
 
 

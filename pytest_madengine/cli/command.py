@@ -20,6 +20,13 @@ Body = Callable[[dict[str, Any], list[str]], int]
 
 #: Where a command finds the words after ``--``.
 _PYTEST_WORDS = "pytest_madengine.words"
+#: Where a command finds whether --verbose stood before its name.
+_VERBOSE = "pytest_madengine.verbose"
+
+
+def set_verbose(context: typer.Context, verbose: bool) -> None:
+    """``--verbose`` before the name of a command is the same as after it; where it means nothing, nothing."""
+    context.meta[_VERBOSE] = verbose
 
 
 class MadCommand(TyperCommand):
@@ -119,6 +126,8 @@ def add_command(
             raise ConfigError(
                 f"unexpected argument {words[0]!r}", hint="this command passes nothing to pytest"
             )
+        if "verbose" in values and typer_context.meta.get(_VERBOSE):
+            values["verbose"] = True
         return body(values, words)
 
     first = inspect.Parameter(

@@ -44,15 +44,33 @@ FilePath = Annotated[
     ),
 ]
 Kind = Annotated[
-    str, typer.Option("--type", metavar="run|job", help="One document per row, or one with all rows.")
+    str,
+    typer.Option(
+        "--type",
+        metavar="run|job",
+        help="One document per row, or one with all rows; model and perf mean run.",
+    ),
 ]
 Name = Annotated[str, typer.Option("--name", metavar="MODEL", help="Only rows of this model.")]
 DatabaseName = Annotated[
-    str, typer.Option("--database-name", "--database", "--db", metavar="NAME", help="Target database.")
+    str,
+    typer.Option(
+        "--database-name",
+        "--database",
+        "--db",
+        metavar="NAME",
+        help="Target database (default with --type: madengine).",
+    ),
 ]
 CollectionName = Annotated[
     str,
-    typer.Option("--collection-name", "--collection", "-c", metavar="NAME", help="Target collection."),
+    typer.Option(
+        "--collection-name",
+        "--collection",
+        "-c",
+        metavar="NAME",
+        help="Target collection (default with --type: its value).",
+    ),
 ]
 UniqueKey = Annotated[
     str,
@@ -85,7 +103,7 @@ Tls = Annotated[bool, typer.Option("--tls", help="Speak only TLS with the server
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "csv_file_path": None,
     "file_path": None,
-    "kind": "run",
+    "kind": "",
     "name": "",
     "database_name": "",
     "collection_name": "",
@@ -105,7 +123,7 @@ def _database(
     context: typer.Context,
     csv_file_path: CsvFile = None,
     file_path: FilePath = None,
-    kind: Kind = "run",
+    kind: Kind = "",
     name: Name = "",
     database_name: DatabaseName = "",
     collection_name: CollectionName = "",
@@ -218,7 +236,7 @@ def update_table(
 def upload_mongodb(
     csv_file_path: CsvFile = None,
     file_path: FilePath = None,
-    kind: Kind = "run",
+    kind: Kind = "",
     name: Name = "",
     database_name: DatabaseName = "",
     collection_name: CollectionName = "",
@@ -256,9 +274,10 @@ def _upload(values: Mapping[str, Any]) -> int:
     key = tuple(part.strip() for part in values["unique_key"].split(",")) if values["unique_key"] else ()
     request = MongoUpload(
         csv_file or path or Path("perf_entry.csv"),
-        values["database_name"],
-        values["collection_name"],
-        kind=values["kind"],
+        # The users' guide of madengine names a type and a file, and nothing else.
+        values["database_name"] or ("madengine" if values["kind"] else ""),
+        values["collection_name"] or values["kind"],
+        kind=values["kind"] or "run",
         name=values["name"],
         unique_key=key or UNIQUE_KEY,
         batch_size=values["batch_size"],

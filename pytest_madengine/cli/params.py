@@ -70,6 +70,7 @@ _SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "manifest": ("--manifest-file", "-m", "--manifest"),
     "manifest-out": ("--manifest-output", "--manifest-out"),
     "summary-output": ("--summary-output", "-s"),
+    "require-pinned": ("--require-pinned", "--require-pinned-image"),
 }
 _PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     SELECT: ("tags", "root", "no-dynamic", "ignore-deprecated", "disable-skip-gpu-arch", "resume"),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pytest_madengine.reports.mailpage import Mail
     from pytest_madengine.reports.updateperf import Added
 
+#: The users' guide of madengine gives it to every report.
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+
 report_app = typer.Typer(help="Make pages and mails of results, and add results to perf.csv.")
 
 
@@ -30,6 +33,7 @@ def to_html(
         Path | None,
         typer.Option("--results-dir", metavar="DIR", help="Sessions with reasons, logs and artifacts."),
     ] = None,
+    verbose: Verbose = False,
 ) -> int:
     """Write a results CSV as one page beside it: perf.csv as perf.html.
 
@@ -43,6 +47,8 @@ def to_html(
     """
     from pytest_madengine.reporting import csv_report
 
+    if verbose:
+        say(f"results: {csv_file_path.absolute()}")
     say(f"page: {csv_report(csv_file_path, results_dir=results_dir)}")
     return 0
 
@@ -90,6 +96,7 @@ def to_email(
             help="Encryption (default: starttls when the server offers it).",
         ),
     ] = "auto",
+    verbose: Verbose = False,
 ) -> int:
     """Write results as a page for e-mail, and send it when asked to.
 
@@ -114,6 +121,8 @@ def to_email(
     server = smtp_server(smtp, smtp_tls, os.environ) if smtp else None
     recipients = _recipients(to or [])
     mail = _mail(directory / (csv_file_path or ""), results_dir)
+    if verbose:
+        say(f"results: {(directory / (csv_file_path or '')).absolute()}")
     try:
         write_atomic(output, mail.page())
         say(f"page: {output}")
@@ -170,8 +179,11 @@ def _mail(path: Path, results_dir: Path | None) -> Mail:
 @reports_errors
 def update_perf(
     perf_csv: Annotated[
-        Path, typer.Option("--perf-csv", metavar="FILE", help="Results CSV; made when it is absent.")
-    ] = Path("perf.csv"),
+        Path | None,
+        typer.Option(
+            "--perf-csv", metavar="FILE", help="Results CSV (default: perf.csv); made when it is absent."
+        ),
+    ] = None,
     multiple_results: Annotated[
         Path | None, typer.Option("--multiple-results", metavar="CSV", help="Result rows of one model.")
     ] = None,
@@ -195,10 +207,12 @@ def update_perf(
     db_url: Annotated[
         str, typer.Option("--db-url", metavar="URL", help="Upload perf.csv to this database as well.")
     ] = "",
+    verbose: Verbose = False,
 ) -> int:
     """Append a result that another program made to perf.csv and its side files.
 
-    Needs exactly one of --multiple-results, --single-result, --exception-result and --failed-result.
+    Needs exactly one of --multiple-results, --single-result, --exception-result and --failed-result; with
+    --perf-csv alone the file is only checked.
 
     Examples:
 
@@ -214,7 +228,13 @@ def update_perf(
         "--failed-result": (failed_result, Kind.FAILED),
     }
     given = {name: (path, kind) for name, (path, kind) in entries.items() if path is not None}
-    _check_update(list(given) + (["--multiple-results"] if multiple_results else []), common_info, model_name)
+    results = [*given, *(["--multiple-results"] if multiple_results else [])]
+    if perf_csv is not None and not (results or common_info or model_name):
+        return _checked(perf_csv, db_url)
+    _check_update(results, common_info, model_name)
+    perf_csv = perf_csv or Path("perf.csv")
+    if verbose:
+        say(f"results: {perf_csv.absolute()}")
     if multiple_results is not None:
         assert common_info is not None
         added = add_multiple(perf_csv, multiple_results, common_info, model_name)
@@ -228,6 +248,16 @@ def update_perf(
     if added.record.outcome == "FAILURE" and not added.record.metrics:
         # The row says FAILURE; whoever called hears that the results file itself was no good.
         raise ResultError(added.record.reason)
+    return 0
+
+
+def _checked(perf_csv: Path, db_url: str) -> int:
+    from pytest_madengine.reports.perfcsv import PerfCsv
+
+    PerfCsv(perf_csv, "v2").check()
+    say(f"{perf_csv}: no results to add")
+    if db_url and perf_csv.exists():
+        _upload(perf_csv, db_url)
     return 0
 
 

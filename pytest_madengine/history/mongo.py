@@ -113,8 +113,8 @@ def upload_mongodb(server: MongoServer, upload: MongoUpload) -> MongoResult:
 
 
 def _check(upload: MongoUpload) -> None:
-    if upload.kind not in ("run", "model", "job"):
-        raise ConfigError(f"--type is '{upload.kind}'", hint="use run (or model), or job")
+    if upload.kind not in ("run", "model", "perf", "job"):
+        raise ConfigError(f"--type is '{upload.kind}'", hint="use run (or model, or perf), or job")
     if upload.batch_size < 1:
         raise ConfigError(f"--batch-size is {upload.batch_size}", hint="at least 1")
     for option, value in (("--database-name", upload.database), ("--collection-name", upload.collection)):

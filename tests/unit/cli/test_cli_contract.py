@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import pytest
 import typer
+from pytest_madengine import __version__
 from pytest_madengine.cli.app import make_app
+from typer.testing import CliRunner
 
 CONTEXT: Final = "--additional-context -c --additional-context-file -f"
 COMMANDS: Final = {
@@ -14,7 +16,7 @@ COMMANDS: Final = {
     "--data-config-file-name --data-config --tools-json-file-name --tools-config --generate-sys-env-details "
     "--sys-env-details --no-sys-env-details --force-mirror-local --keep-alive --keep-model-dir "
     "--skip-model-run --disable-skip-gpu-arch --ignore-deprecated-flag --ignore-deprecated --registry -r "
-    "--summary-output -s --cleanup-perf -o --output --manifest-output --verbose -v",
+    "--summary-output -s --cleanup-perf -o --output --manifest-output --require-pinned-image --verbose -v",
     "discover": "--tags -t --verbose -v",
     "build": f"--tags -t --registry -r {CONTEXT} --clean-docker-cache --manifest-output -m --summary-output "
     "-s --live-output -l --output -o --ignore-deprecated --data-config --tools-config --sys-env-details "
@@ -24,8 +26,8 @@ COMMANDS: Final = {
     "generate ansible": "--manifest-file -m --output -o --environment -e",
     "generate k8s": "--manifest-file -m --namespace -n --environment -e --output-dir -o",
     "generate slurm": "--manifest-file -m --environment -e -o",
-    "report to-html": "--csv-file-path",
-    "report to-email": "--csv-file-path --directory --dir -o --eml --smtp --to",
+    "report to-html": "--csv-file-path --verbose -v",
+    "report to-email": "--csv-file-path --directory --dir -o --eml --smtp --to --verbose -v",
     "report update-perf": "--perf-csv --multiple-results --common-info --model-name --single_result "
     "--single-result --exception-result --failed-result --db-url",
     "database": "-f --file --csv-file-path --database-name --database --db --collection-name --collection -c",
@@ -68,3 +70,25 @@ def test_every_command_has_a_help_with_an_example(path: str) -> None:
     text = found("madengine", path).help or ""
     assert len(text.split()) > 3
     assert path == "database" or f"madengine {path}" in text or f"madengine-cli {path}" in text
+
+
+@pytest.mark.parametrize("program", ["madengine", "madengine-cli"])
+@pytest.mark.parametrize("words", [["-v"], ["--version"], ["--verbose"]])
+def test_the_version(program: str, words: list[str]) -> None:
+    """faults 5.7: given -v alone, which was the version in madengine 1, then the version."""
+    result = CliRunner().invoke(make_app(program, words), words)
+    assert (result.exit_code, result.output) == (0, f"{program} version {__version__}\n")
+
+
+@pytest.mark.parametrize("words", [["-v", "discover"], ["discover", "-v"], ["discover"]])
+def test_verbose_before_the_command(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    """faults 5.7: given --verbose before the name of a command, then it is the same as after it."""
+    seen: list[bool] = []
+
+    def body(values: dict[str, Any], _words: list[str]) -> int:
+        seen.append(values["verbose"])
+        return 0
+
+    monkeypatch.setattr("pytest_madengine.cli.discover.discover", body)
+    assert CliRunner().invoke(make_app("madengine-cli", words), words).exit_code == 0
+    assert seen == [len(words) == 2]

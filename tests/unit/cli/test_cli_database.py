@@ -243,3 +243,13 @@ def test_alone_it_shows_its_help() -> None:
 
 def test_options_before_a_command_are_not_lost() -> None:
     assert "--type stands before create-table" in call("--type", "job", "create-table", status=4)
+
+
+def test_a_type_and_a_file_are_enough(tmp_path: Path) -> None:
+    """faults 5.7: given --type and --file-path alone (users' guide), then a target by the type."""
+    file = tmp_path / "data.json"
+    file.write_text('[{"model": "m", "performance": 1}]')
+    for kind in ("model", "perf"):
+        shown = call("upload-mongodb", "--type", kind, "--file-path", str(file), "--dry-run")
+        assert f"1 documents would be stored in madengine.{kind}" in shown
+    call("upload-mongodb", "--file-path", str(file), "--dry-run", status=4)

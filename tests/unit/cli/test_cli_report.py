@@ -248,7 +248,6 @@ def test_a_results_file_that_is_no_good() -> None:
     ("words", "said"),
     [
         ([], "no result is given"),
-        (["--perf-csv", "x.csv"], "no result is given"),
         (
             ["--single-result", "e.json", "--failed-result", "e.json"],
             "only one of --single-result, --failed-result",
@@ -295,3 +294,11 @@ def test_a_database_that_is_down(here: Path) -> None:
     assert len(rows()) == 1
     text = call("update-perf", "--single-result", "e.json", "--db-url", "u:planted-4711@h", status=4)
     assert len(rows()) == 2
+
+
+def test_perf_csv_alone_is_looked_at() -> None:
+    """faults 5.7: given --perf-csv and no result (users' guide), then nothing is added, and 0."""
+    Path("perf.csv").write_text(TABLE)
+    assert call("update-perf", "--perf-csv", "perf.csv") == "perf.csv: no results to add\n"
+    assert Path("perf.csv").read_text() == TABLE
+    call("update-perf", status=4)

@@ -90,7 +90,7 @@ def test_files_hold_json_objects(tmp_path: Path):
         (b"[1]", "F must be an object"),
         (b"", "F is not JSON"),
         (b'{"a": "\xff"}', "F is not UTF-8"),
-        (b'{"a": NaN}', "F is not JSON: unusable number"),
+        (b'{"a": NaN}', "F is not JSON: NaN is not JSON"),
         (b"[" * 100, "F is nested deeper"),
         (b" " * (MAX_LENGTH + 1), "F is longer"),
     ],
