@@ -327,11 +327,15 @@ def test_a_generator_without_end(root: Root) -> None:
     assert error_of(root(text)).message.endswith("list_models() returned more than 100,000 models")
 
 
+def _descriptors() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
 @pytest.mark.parametrize("free", [0, 1, 3, 5])
 def test_no_free_descriptors(root: Root, free: int) -> None:
     """faults 2.13: given no free file descriptor, then one line, and none is lost."""
     path = root("def list_models(): return []")
-    before = set(os.listdir("/proc/self/fd"))
+    before = _descriptors()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 1, hard))
@@ -344,7 +348,7 @@ def test_no_free_descriptors(root: Root, free: int) -> None:
         for one in held[free:]:
             os.close(one)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert _descriptors() == before
 
 
 OWNER = """
