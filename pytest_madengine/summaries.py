@@ -66,7 +66,7 @@ class Summaries:
             write_manifest,
         )
         from pytest_madengine.images.references import References
-        from pytest_madengine.plan.placement import asked_for
+        from pytest_madengine.plan.placement import executor_of
 
         session, settings = self.session, self.session.settings
         references = References(settings.environ, session.credentials, session.redactor)
@@ -74,7 +74,7 @@ class Summaries:
         head = Head(
             generator={"name": "pytest-madengine", "version": pytest_madengine.__version__},
             context=manifest_context(given),
-            deployment=deployment_config(given, asked_for(session.context.values)),
+            deployment=deployment_config(given, executor_of(session.context.values)),
             registry=settings.registry,
             local_image=str(session.context.get("MAD_CONTAINER_IMAGE") or settings.use_image),
         )

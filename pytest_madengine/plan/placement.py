@@ -60,6 +60,15 @@ def asked_for(values: Mapping[str, Any]) -> str:
     return named
 
 
+def executor_of(values: Mapping[str, Any]) -> str:
+    """The executor that runs what a context asks for: ``docker``, ``slurm`` or ``kubernetes``.
+
+    :raises ConfigError: as :func:`asked_for`.
+    """
+    target = asked_for(values)
+    return "docker" if target == LOCAL else target
+
+
 def check_session(context: Context, environ: Mapping[str, str]) -> None:
     """Refuses a session whose context asks for a cluster, unless this process is inside of its job.
 
