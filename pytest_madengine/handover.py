@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_madengine import jsontext
 from pytest_madengine.catalog.ids import item_name, parameters_text
 from pytest_madengine.catalog.model import Model, Parameter, Selected, Warned
+from pytest_madengine.distinct import check_blocks, distinct
 from pytest_madengine.errors import BuildError, ConfigError, MadError, SelectorError
 from pytest_madengine.secrets import MASK
 
@@ -64,6 +65,7 @@ def choose(
     if not everything:
         raise SelectorError(f"manifest {manifest.path} has no models", hint="build it again")
     if not tags:
+        check_blocks(manifest, everything)
         return everything, ()
     from pytest_madengine.catalog.selectors import ModelIndex, parse_selectors, resolve
 
@@ -74,6 +76,7 @@ def choose(
         for chosen in _picked(selected, everything):
             identity = (id(chosen.image), chosen.selected.model.name, chosen.selected.params_id)
             found.setdefault(identity, chosen)
+    check_blocks(manifest, found.values())
     return tuple(found.values()), resolution.warnings
 
 
@@ -96,8 +99,15 @@ def _picked(wanted: Selected, everything: Iterable[Chosen]) -> list[Chosen]:
 
 
 def _everything(manifest: Manifest, root: Path) -> tuple[Chosen, ...]:
+    from pytest_madengine.images.dockerfile import bases_of
+
     items = [_chosen(entry, manifest, root) for entry in manifest.entries]
     items += [_failed(failed, manifest, root) for failed in manifest.failed]
+    files: dict[str, set[str]] = {}
+    for chosen in items:
+        files.setdefault(chosen.selected.model.name, set()).add(chosen.base)
+    known = {model: bases_of(names) for model, names in files.items()}
+    items = [replace(c, base=known[c.selected.model.name][c.base]) for c in items]
     bases: dict[tuple[str, str], set[str]] = {}
     for chosen in items:
         bases.setdefault(_who(chosen), set()).add(chosen.base)
@@ -128,7 +138,7 @@ def _chosen(entry: ManifestEntry, manifest: Manifest, root: Path) -> Chosen:
         except MadError as problem:
             name = str(entry.model.get("name") or image.model or image.key)
             selected, error = Selected(_nameless(name, manifest, root)), problem
-    return Chosen(selected, image.key, image, error, image.base, image.gpu_architecture)
+    return Chosen(selected, image.key, image, error, _file_name(image.dockerfile), image.gpu_architecture)
 
 
 def _failed(failed: FailedBuild, manifest: Manifest, root: Path) -> Chosen:
@@ -142,8 +152,11 @@ def _failed(failed: FailedBuild, manifest: Manifest, root: Path) -> Chosen:
         f"the image was not built: {failed.error or 'the manifest does not say why'}",
         hint=f"build it again; {manifest.path} lists it under failed_builds",
     )
-    base = failed.dockerfile.rpartition("/")[2].removesuffix(".Dockerfile")
-    return Chosen(selected, error=error, base=base)
+    return Chosen(selected, error=error, base=_file_name(failed.dockerfile))
+
+
+def _file_name(dockerfile: str) -> str:
+    return dockerfile.rpartition("/")[2]
 
 
 def _nameless(name: str, manifest: Manifest, root: Path) -> Model:
@@ -247,7 +260,7 @@ def specs_of_manifest(session: MadSession) -> list[ItemSpec]:
                 arch=chosen.arch,
             )
         )
-    return specs
+    return distinct(specs)
 
 
 def context_of(manifest: Manifest, session: MadSession) -> Mapping[str, Any]:

@@ -79,6 +79,7 @@ def build_request(run: ItemRun) -> BuildRequest:
         log_path=run.artifacts / f"{name}.build.live.log",
         labels=owner_labels(run.model_name, spec.name, session.run_id),
         arch=spec.arch,
+        suffix=spec.image_suffix,
     )
 
 

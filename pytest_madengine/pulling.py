@@ -102,7 +102,7 @@ def _fallback(run: ItemRun, block: ImageBlock, error: MadError) -> Image:
     """The local image in place of one that cannot be pulled, if the manifest allows it."""
     from pytest_madengine.images.local import find_image
 
-    attributes = find_image(run.session.client, block.docker_image)
+    attributes = find_image(run.session.client, _local_reference(run, block))
     if attributes is None or (block.image_id and attributes["Id"] != block.image_id):
         raise error
     text = f"Failed to pull from registry, falling back to local image: {error.message}"
@@ -115,7 +115,8 @@ def _local(run: ItemRun, block: ImageBlock, why: str) -> Image:
     """The local image of that name; older manifests do not say which one it must be."""
     from pytest_madengine.images.local import find_image
 
-    if find_image(run.session.client, block.docker_image) is None:
+    reference = _local_reference(run, block)
+    if find_image(run.session.client, reference) is None:
         if block.push_error:
             raise ImageError(f"image {block.docker_image} was not pushed: {block.push_error}")
         raise PullError(
@@ -127,7 +128,15 @@ def _local(run: ItemRun, block: ImageBlock, why: str) -> Image:
             f"the manifest has no image id: whether the local {block.docker_image} is the image that was "
             "built is not known"
         )
-    return _verified(run, block, _found(run, block, block.docker_image), block.docker_image)
+    return _verified(run, block, _found(run, block, reference), reference)
+
+
+def _local_reference(run: ItemRun, block: ImageBlock) -> str:
+    """The image id where the engine has that image, whatever its name stands for by now; else the name."""
+    from pytest_madengine.images.local import find_image
+
+    known = block.image_id and find_image(run.session.client, block.image_id) is not None
+    return block.image_id if known else block.docker_image
 
 
 def _found(run: ItemRun, block: ImageBlock, reference: str) -> Image:

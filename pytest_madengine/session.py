@@ -11,7 +11,7 @@ import secrets as random_source
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_madengine.catalog.model import Selected, Warned
 from pytest_madengine.context.types import Context, HostFacts
+from pytest_madengine.distinct import distinct
 from pytest_madengine.errors import ConfigError, DockerfileError, MadError
-from pytest_madengine.files import safe_name
 from pytest_madengine.secrets import Redactor, secrets_in
 from pytest_madengine.settings import Settings
 
@@ -56,6 +56,8 @@ class ItemSpec:
     block: ImageBlock | None = None
     #: Target architecture, when one image per architecture is built or was built.
     arch: str = ""
+    #: Part of the image name where another item's would be the same.
+    image_suffix: str = ""
 
     @property
     def base(self) -> str:
@@ -342,8 +344,7 @@ class MadSession:
         else:
             from pytest_madengine.handover import specs_of_manifest
 
-            directory_of = _DirectoryNames()
-            specs = [replace(spec, directory=directory_of(spec.name)) for spec in specs_of_manifest(self)]
+            specs = specs_of_manifest(self)
         for spec in specs:
             result.setdefault(spec.selected.model.source, []).append(spec)
         return result
@@ -354,14 +355,13 @@ class MadSession:
 
         architectures = self.settings.target_archs or ("",)
         several = len(architectures) > 1
-        directory_of = _DirectoryNames()
         specs = []
         for selected in selection:
             for base, match, error in self._matches(selected):
                 for arch in architectures if match is not None else ("",):
                     name = item_name(selected, ":".join(filter(None, (base, arch))) if several else base)
-                    specs.append(ItemSpec(name, selected, match, error, directory_of(name), arch=arch))
-        return specs
+                    specs.append(ItemSpec(name, selected, match, error, arch=arch))
+        return distinct(specs)
 
     def _matches(
         self, selected: Selected
@@ -400,15 +400,3 @@ class MadSession:
     def close(self) -> None:
         """Closes the services that were used: connections, shared directories."""
         self._exits.close()
-
-
-class _DirectoryNames:
-    """Directory of each item by its name: no two items share one."""
-
-    def __init__(self) -> None:
-        self._used: dict[str, int] = {}
-
-    def __call__(self, name: str) -> str:
-        directory = safe_name(name)
-        count = self._used[directory] = self._used.get(directory, 0) + 1
-        return f"{directory}.{count}" if count > 1 else directory

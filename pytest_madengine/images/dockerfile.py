@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ __all__ = [
     "DockerfileIndex",
     "DockerfileMatch",
     "base_image",
+    "bases_of",
     "declared_args",
     "match_dockerfiles",
     "read_dockerfile",
@@ -48,7 +49,7 @@ class DockerfileMatch:
     path: Path
     #: POSIX path relative to the MAD root.
     relative: str
-    #: File name without a trailing ``.Dockerfile``.
+    #: File name without a trailing ``.Dockerfile``, unless there is a file of that name as well.
     base: str
     #: Object of the CONTEXT line; empty without one.
     context: Mapping[str, object] = field(default_factory=dict)
@@ -126,13 +127,14 @@ class DockerfileIndex:
         differences = _differences(lines, context)
         if all(difference is not None for difference in differences.values()):
             raise DockerfileError(_nothing_fits(model.name, differences))
+        bases = bases_of(relative.rpartition("/")[2] for relative in candidates)
         return [
-            self._made(relative, lines[relative]) for relative in candidates if differences[relative] is None
+            self._made(relative, bases[relative.rpartition("/")[2]], lines[relative])
+            for relative in candidates
+            if differences[relative] is None
         ]
 
-    def _made(self, relative: str, line: ContextLine) -> DockerfileMatch:
-        name = relative.rpartition("/")[2]
-        base = name.removesuffix(".Dockerfile")
+    def _made(self, relative: str, base: str, line: ContextLine) -> DockerfileMatch:
         return DockerfileMatch(self._root / relative, relative, base, line.values, line.warnings)
 
     def _candidates(self, prefix: str) -> Iterator[str]:
@@ -174,6 +176,13 @@ class DockerfileIndex:
         if name in self._listing(directory):
             return f"{prefix} exists, but only names like {prefix}.ubuntu.amd.Dockerfile are looked for"
         return "candidates are files whose name continues the model's dockerfile field with a dot"
+
+
+def bases_of(names: Iterable[str]) -> dict[str, str]:
+    """File names without ``.Dockerfile``; the whole name where another file is called like the rest."""
+    known = set(names)
+    short = {name: name.removesuffix(".Dockerfile") for name in known}
+    return {name: name if base != name and base in known else base for name, base in short.items()}
 
 
 def _differences(lines: Mapping[str, ContextLine], context: Context) -> dict[str, _Difference | None]:

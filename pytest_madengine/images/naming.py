@@ -66,7 +66,11 @@ def image_name(
 
 
 def repaired_image_name(
-    model_name: str, base: str, build_parameters: Mapping[str, str] | None = None, arch: str = ""
+    model_name: str,
+    base: str,
+    build_parameters: Mapping[str, str] | None = None,
+    arch: str = "",
+    suffix: str = "",
 ) -> Name:
     """Like :func:`image_name`, with a note when the plain form would be rejected."""
     wanted = f"ci-{flat_name(model_name).lower()}_{base}"
@@ -74,6 +78,8 @@ def repaired_image_name(
         wanted += f"-{parameter_hash(build_parameters)}"
     if arch:
         wanted += f"_{arch}"
+    if suffix:
+        wanted += f"-{suffix}"
     text = _shortened(_repaired(wanted), MAX_IMAGE)
     note = f"image name {wanted!r} is not valid for docker: {text} is used" if text != wanted else ""
     return Name(text, note)

@@ -97,11 +97,13 @@ def make_build_request(
     labels: Mapping[str, str],
     platform: str = "",
     arch: str = "",
+    suffix: str = "",
 ) -> BuildRequest:
     """The build of one item by the rules of contract 8.3.
 
     :param credentials: fields of the model's credential as ``<CRED>_<FIELD upper>``.
     :param arch: target architecture, when one image per architecture is built.
+    :param suffix: what tells the image from one that would have the same name.
     :raises DockerfileError: the Dockerfile cannot be read.
     :raises BuildError: the build context is no directory, or a build argument has an impossible name.
     """
@@ -117,7 +119,7 @@ def make_build_request(
     hidden = {**credentials, **hidden}
     passed = {name: value for name, value in hidden.items() if name in declared or PREDEFINED.fullmatch(name)}
     offered = secret_mounts(text)
-    name = repaired_image_name(model.name, match.base, from_parameters, arch)
+    name = repaired_image_name(model.name, match.base, from_parameters, arch, suffix)
     known = {key: reveal(value) for key, value in plain.items()}
     return BuildRequest(
         model_name=model.name,
