@@ -23,7 +23,7 @@ SERVICES: Final = {"scheduling", "executors", "images", "data", "history", "repo
 #: Front ends that are rooms; every other module of the top level is one as well.
 FRONT: Final = {"cli", "linting"}
 #: Rooms of one floor that one may import.
-NEIGHBOURS: Final = {"plan": {"catalog", "context"}}
+NEIGHBOURS: Final = {"plan": {"catalog", "context"}, "gate": {"results"}}
 
 #: What the core must not know of: test runner, engines, network, data bases, chance.
 IMPURE: Final = (
