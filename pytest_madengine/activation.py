@@ -26,6 +26,7 @@ from pytest_madengine.plan import placement
 from pytest_madengine.roots import choose_root, existing_root, root_of_file
 from pytest_madengine.session import MadSession
 from pytest_madengine.settings import Settings
+from pytest_madengine.text import file_name
 
 if TYPE_CHECKING:
     from pytest_madengine.data.provider import Provider
@@ -325,7 +326,7 @@ def _bases(root: Path, dockerfile: str) -> list[str]:
     """Base names of all Dockerfiles of a model, whatever their CONTEXT says."""
     path = root / dockerfile
     names = [entry.name for entry in path.parent.glob(f"{path.name}.*")] if dockerfile else []
-    return [name.removesuffix(".Dockerfile") for name in names]
+    return [file_name(name.removesuffix(".Dockerfile")) for name in names]
 
 
 def _no_such_item(argument: str, name: str, names: list[str]) -> str:

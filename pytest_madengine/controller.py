@@ -17,8 +17,10 @@ from pytest_madengine.files import utc_now
 from pytest_madengine.interrupts import held
 from pytest_madengine.itemids import item_ids
 from pytest_madengine.junit import suite_properties
+from pytest_madengine.results.cleaning import clean_record
 from pytest_madengine.results.record import Outcome, RunRecord
 from pytest_madengine.running import records_on
+from pytest_madengine.text import one_line
 
 if TYPE_CHECKING:
     from pytest_madengine.ahead import BuildsAhead
@@ -161,7 +163,7 @@ class Controller:
 
     def note_sink_error(self, error: Exception, what: str) -> None:
         """A sink failed: shown at the end, and the session is not a success."""
-        text = self.session.redactor.text(" ".join(str(error).split()))
+        text = self.session.redactor.text(one_line(str(error)))
         self.sink_errors.append(f"{what}: {text or type(error).__name__}")
 
     def _lost(self, nodeid: str, reason: str, outcome: Outcome = Outcome.FAILURE) -> RunRecord:
@@ -173,7 +175,8 @@ class Controller:
 
         spec = self.ids.spec(nodeid)
         if spec is None:
-            return RunRecord(self.session.run_id, nodeid, nodeid, outcome, reason, started=utc_now())
+            record = RunRecord(self.session.run_id, nodeid, nodeid, outcome, reason, started=utc_now())
+            return clean_record(record, self.session.redactor)
         run = ItemRun(self.session, spec, nodeid)
         run.decide(outcome, reason, "run")
         return run.record()

@@ -7,7 +7,6 @@ The fixtures and ``mad_run`` drive an :class:`ItemRun` through the same steps; w
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,8 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_madengine.errors import CredentialError, EngineError, MadError, PlanError, ResultError, RunError
 from pytest_madengine.files import append_line, utc_now, utc_precise
 from pytest_madengine.plan.runplan import DataMount, Image, Lease, RunPlan
+from pytest_madengine.results.cleaning import Gate
 from pytest_madengine.results.record import Attempt, Metric, Outcome, RunRecord
 from pytest_madengine.session import ItemSpec, MadSession
+from pytest_madengine.text import clip
 
 if TYPE_CHECKING:
     from pytest_madengine.data.progress import TransferState
@@ -30,8 +31,8 @@ T = TypeVar("T")
 
 #: Lines of the log shown in a failing test.
 SHOWN_LINES = 8
-#: Colours, and characters by which a log could take over the terminal.
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+#: Characters of such a line.
+SHOWN_WIDTH = 400
 
 
 @dataclass
@@ -175,7 +176,7 @@ class ItemRun:
 
     def note_attempt(self, reason: str, phase: str, started: str, duration: float) -> None:
         """A failed try that is not the last one."""
-        text = self.session.redactor.text(reason)
+        text = Gate(self.session.redactor).message(reason)
         self.attempts.append(Attempt(Outcome.FAILURE, text, phase, started, round(duration, 3)))
         self.attempt_started = utc_now()
         self.warnings.append(f"attempt {len(self.attempts)} failed in {phase}: {text}")
@@ -260,7 +261,14 @@ class ItemRun:
                 break
             self.note_attempt(verdict.reason, verdict.phase, started, time.monotonic() - begin)
             self.plan = None  # a container name serves one try
-        self.verdict = self._with_user_metrics(plan, verdict)
+        verdict = self._with_user_metrics(plan, verdict)
+        gate = Gate(self.session.redactor)
+        self.verdict = replace(
+            verdict,
+            reason=gate.message(verdict.reason),
+            hint=gate.message(verdict.hint),
+            metrics=gate.metrics(verdict.metrics),
+        )
         self.warnings += list(self.verdict.warnings)
         return self.verdict
 
@@ -351,19 +359,19 @@ class ItemRun:
 
     def failure_lines(self, error: MadError) -> list[str]:
         """What a failing test shows: at most 15 lines."""
-        redact = self.session.redactor.text
+        gate = Gate(self.session.redactor)
         phase = self.verdict.phase if self.verdict and isinstance(error, RunError) else error.phase
-        lines = [f"{self.spec.name}: FAILURE in {phase or self.phase}: {_one_line(error.message)}"]
+        lines = [f"{self.spec.name}: FAILURE in {phase or self.phase}: {' '.join(error.message.split())}"]
         if self.result is not None and self.result.exit_code not in (None, 0):
             lines.append(f"exit status: {self.result.exit_code}")
         tail = [line for line in _run_lines(error.log_tail) if line.strip()][-SHOWN_LINES:]
-        lines += [f"  | {_clip(line)}" for line in tail]
+        lines += [f"  | {clip(gate.log_line(line), SHOWN_WIDTH)}" for line in tail]
         log = self.log_path()
         if log:
             lines.append(f"log: {log}")
         if error.hint:
-            lines.append(f"hint: {_one_line(error.hint)}")
-        return [redact(_CONTROL.sub("", line)) for line in lines]
+            lines.append(f"hint: {' '.join(error.hint.split())}")
+        return [gate.message(line) for line in lines]
 
     def log_path(self) -> str:
         """Path of the most telling log, relative to the results directory's parent when possible."""
@@ -381,11 +389,3 @@ def _run_lines(tail: Sequence[str]) -> Sequence[str]:
         if line.startswith("MODEL REPO COMMIT:"):
             return tail[number + 1 :] or tail
     return tail
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _clip(line: str, width: int = 400) -> str:
-    return line if len(line) <= width else line[: width - 1] + "…"

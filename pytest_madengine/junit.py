@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_madengine.text import visible
+
 if TYPE_CHECKING:
     from pytest_madengine.results.record import RunRecord
     from pytest_madengine.session import MadSession
@@ -35,7 +37,8 @@ def case_properties(record: RunRecord, artifacts: str) -> list[tuple[str, str]]:
         ("mad.log", record.log_file),
         ("mad.artifacts", artifacts),
     ]
-    return pairs
+    # pytest escapes the values of properties for XML, but not their names.
+    return [(visible(name), visible(value)) for name, value in pairs]
 
 
 def suite_properties(session: MadSession) -> list[tuple[str, str]]:
@@ -45,4 +48,4 @@ def suite_properties(session: MadSession) -> list[tuple[str, str]]:
 
     pairs = [("mad.plugin_version", pytest_madengine.__version__), ("mad.session", session.run_id)]
     pairs += [(f"mad.context.{name}", str(value)) for name, value in host(session).items()]
-    return pairs
+    return [(name, visible(session.redactor.name(value))) for name, value in pairs]

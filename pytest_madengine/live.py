@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pytest_madengine.compat import swap_terminal_file, uncaptured_stream
+from pytest_madengine.text import log_line
 
 if TYPE_CHECKING:
     from pytest_madengine.controller import Controller
@@ -104,7 +105,7 @@ class Progress:
 
     def _show(self, tail: LogTail) -> None:
         for line in tail.new_lines():
-            self._write(f"[{tail.name}] {line}")
+            self._write(f"[{tail.name}] {log_line(line)}")
 
     def _write(self, line: str) -> None:
         if self._stream is None:
@@ -145,7 +146,7 @@ class LogTail:
             return []
         end = end or len(data)
         self._offsets[path] = offset + end
-        return data[:end].decode("utf-8", "replace").splitlines()
+        return data[:end].decode("utf-8", "replace").removesuffix("\n").split("\n")
 
 
 class LiveLine:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_madengine import jsontext
 from pytest_madengine.files import append_line, utc_now, write_atomic
+from pytest_madengine.results.cleaning import clean_record
 from pytest_madengine.results.record import Attempt, Outcome, RunRecord
 
 if TYPE_CHECKING:
@@ -25,22 +26,21 @@ def make_record(run: ItemRun) -> RunRecord:
     from pytest_madengine.pushing import build_part
 
     outcome, reason, phase = run.decided or _from_verdict(run)
-    redact = run.session.redactor.text
     failure, result = run.failure, run.result
     hint = failure.hint if failure else (run.verdict.hint if run.verdict else "")
     tail = result.log_tail if result is not None else (failure.log_tail if failure else ())
     finished = utc_now()
     artifacts = result.artifacts if result is not None else ()
     prefix = run.spec.directory
-    return RunRecord(
+    record = RunRecord(
         run_id=run.session.run_id,
         item_id=run.spec.name,
         model=run.model_name,
         outcome=outcome,
-        reason=redact(reason),
+        reason=reason,
         phase=phase,
         metrics=run.verdict.metrics if run.verdict else (),
-        columns={name: redact(text) for name, text in columns(run).items()},
+        columns=columns(run),
         configs=_configs(run),
         exit_code=result.exit_code if result is not None else None,
         started=run.started,
@@ -52,10 +52,10 @@ def make_record(run: ItemRun) -> RunRecord:
         data=tuple(_data(run)),
         artifacts=tuple(f"{prefix}/{name}" for name in artifacts),
         log_file=f"{prefix}/{result.log_file}" if result is not None and result.log_file else _build_log(run),
-        log_tail=tuple(redact(line) for line in tail[-TAIL_LINES:]),
-        hint=redact(hint),
-        warnings=tuple(redact(line) for line in run.warnings),
-        attempts=(*run.attempts, _last_attempt(run, outcome, redact(reason), phase)),
+        log_tail=tuple(tail[-TAIL_LINES:]),
+        hint=hint,
+        warnings=tuple(run.warnings),
+        attempts=(*run.attempts, _last_attempt(run, outcome, reason, phase)),
         fingerprint=_fingerprint(run),
         has_row=_has_row(run, outcome),
         resumed_from=run.resumed_from,
@@ -63,6 +63,7 @@ def make_record(run: ItemRun) -> RunRecord:
         infrastructure=bool(failure and failure.infrastructure)
         or bool(run.verdict and run.verdict.infrastructure),
     )
+    return clean_record(record, run.session.redactor)
 
 
 def _last_attempt(run: ItemRun, outcome: Outcome, reason: str, phase: str) -> Attempt:

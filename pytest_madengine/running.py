@@ -10,7 +10,9 @@ import pytest
 
 from pytest_madengine.itemids import item_ids
 from pytest_madengine.items import MODEL_FILES, MadFile, MadItem, run_key
+from pytest_madengine.results.cleaning import Gate
 from pytest_madengine.results.record import Outcome, RunRecord
+from pytest_madengine.text import log_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +112,7 @@ class RunningPlugin:
                 self._finish(item, report)
         elif call.when == "teardown" and records_key in item.stash:
             attach(report, item.stash[records_key])
-        self._redact(report)
+        self._clean(report, of_model=isinstance(item, MadItem))
         return report
 
     def _observe(self, run: ItemRun, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
@@ -122,9 +124,10 @@ class RunningPlugin:
             elif call.when == "call" and run.verdict is not None and run.decided is None:
                 run.decide(run.verdict.outcome, run.verdict.reason, run.verdict.phase)
         elif isinstance(error, pytest.skip.Exception):
-            run.decide(Outcome.SKIPPED, str(error.msg))
+            reason = Gate(self.session.redactor).message(str(error.msg))
+            run.decide(Outcome.SKIPPED, reason)
             # The summary names the place of a skip: that is the model's file, not a line of this package.
-            report.longrepr = (report.location[0], 1, f"Skipped: {error.msg}")
+            report.longrepr = (report.location[0], 1, f"Skipped: {reason}")
         else:
             from pytest_madengine.errors import MadError
 
@@ -158,13 +161,18 @@ class RunningPlugin:
             record = run.record()
         return record
 
-    def _redact(self, report: pytest.TestReport) -> None:
+    def _clean(self, report: pytest.TestReport, *, of_model: bool) -> None:
+        """No secret on any report; of a model nothing, either, that a terminal or an XML file cannot take."""
         redact = self.session.redactor.text
+
+        def clean(text: str) -> str:
+            return log_line(redact(text)) if of_model else redact(text)
+
         if report.longrepr is not None and not isinstance(report.longrepr, tuple):
             text = str(report.longrepr)
-            if redact(text) != text:
-                report.longrepr = redact(text)
-        report.sections = [(name, redact(content)) for name, content in report.sections]
+            if clean(text) != text:
+                report.longrepr = clean(text)
+        report.sections = [(name, clean(content)) for name, content in report.sections]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

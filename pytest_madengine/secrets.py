@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +15,16 @@ MASK: Final = "***"
 #: Values shorter than this many characters are not searched for (contract 14.2).
 MIN_LENGTH: Final = 4
 #: Values that are settings rather than secrets whatever their variable is called.
-_PLAIN_SETTING: Final = re.compile(r"(?i)[-+]?[0-9]{1,6}(\.[0-9]{1,6})?|true|false|none|null")
+_PLAIN_SETTING: Final = re.compile(r"(?i)[-+]?[0-9]{1,5}(\.[0-9]{1,6})?|true|false|none|null")
+#: Values that also stand in texts that have nothing to do with them: a word of a language, a number.  They
+#: are masked where they stand alone; a random text of letters is longer or mixes upper and lower case.
+_WORD: Final = re.compile(r"[a-z]{1,16}|[A-Z]{1,16}|[A-Z][a-z]{1,15}")
+_NUMBER: Final = re.compile(r"[0-9]+")
+#: Variables that count tokens of a language model, and what they hold.
+_COUNTER: Final = re.compile(
+    r"(?i)tokens(?![a-z])|(max|min|num|n)_token|token_?(len|limit|count|num|size|budget)"
+)
+_COUNT: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 #: Names of variables whose values are secret (contract 14.2).
 SECRET_NAME: Final = re.compile(r"(?i)token|secret|passw|api_?key|credential|private_key")
 #: Password part of a URL (contract 14.2).  It begins at the literal ``://``, so a search is linear; the
@@ -23,11 +33,32 @@ _URL_PASSWORD: Final = r"(?P<head>://(?<=[A-Za-z0-9+.-]://)[^/\s:]*:)[^/\s\"'<>]
 _URL_PASSWORD_TEXT: Final = re.compile(_URL_PASSWORD)
 _URL_PASSWORD_BYTES: Final = re.compile(_URL_PASSWORD.encode())
 _PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
+_URL_SAFE: Final = str.maketrans("+/", "-_")
+#: What ``printf %q`` of bash puts a backslash before; older ones not before a comma.
+_ESCAPED: Final = frozenset(" \t'\"\\|&;()<>!{}*[]?^$`,")
+#: Characters in ``$'...'``.
+_DOLLAR: Final = dict(
+    zip("'\\\a\b\x1b\f\n\r\t\v", ("\\'", "\\\\", *(f"\\{char}" for char in "abEfnrtv")), strict=True)
+)
 
 
 def is_secret_name(name: str) -> bool:
     """True when a variable of this name holds a secret: by pattern, or as ``MAD_SECRETS*``."""
     return "MAD_SECRETS" in name or SECRET_NAME.search(name) is not None
+
+
+def is_secret(name: str, value: str) -> bool:
+    """True when a variable holds a secret: by its name, unless it counts tokens (``MAX_TOKENS=131072``)."""
+    return is_secret_name(name) and not (_COUNTER.search(name) and _COUNT.fullmatch(value))
+
+
+def secret_variables(environ: Mapping[str, str]) -> list[Secret]:
+    """The secrets among the variables of this host.  A path is where a secret is, not what it is."""
+    return [
+        Secret(value)
+        for name, value in environ.items()
+        if is_secret(name, value) and not value.startswith(("/", "~"))
+    ]
 
 
 class Secret:
@@ -78,46 +109,78 @@ class Redactor:
     def __init__(self, values: Iterable[str | Secret] = ()) -> None:
         self._text_forms: tuple[str, ...] = ()
         self._bytes_forms: tuple[bytes, ...] = ()
+        #: Words and numbers, which are searched for as a whole.
+        self._alone: frozenset[str] = frozenset()
+        self._text_alone: re.Pattern[str] | None = None
+        self._bytes_alone: re.Pattern[bytes] | None = None
         self.add(*values)
 
     def add(self, *values: str | Secret) -> None:
         """Makes values known.  Multi-line values are also searched line by line."""
-        forms = set(self._text_forms)
+        forms, alone = set(self._text_forms), set(self._alone)
         for value in values:
             text = reveal(value)
-            forms |= _forms(text)
-            for line in text.splitlines():
-                forms |= _forms(line.strip())
+            for part in (text, *(line.strip() for line in text.splitlines())):
+                found = _forms(part)
+                standing = {form for form in found if _WORD.fullmatch(form) or _NUMBER.fullmatch(form)}
+                alone |= standing if part in standing else set()
+                forms |= found - standing if part in standing else found
         if len(forms) != len(self._text_forms):
             self._text_forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
             self._bytes_forms = tuple(sorted(map(_encoded, forms), key=lambda form: (-len(form), form)))
+        if len(alone) != len(self._alone):
+            self._alone = frozenset(alone)
+            self._text_alone = re.compile(_alone_pattern(self._alone), re.ASCII)
+            self._bytes_alone = re.compile(_alone_pattern(self._alone).encode())
 
     @property
     def longest(self) -> int:
-        """Length in bytes of the longest form: what a streaming reader must hold back."""
-        return len(self._bytes_forms[0]) if self._bytes_forms else 0
+        """Length in bytes of the longest form, and of what decides about one: what a streaming reader must
+        hold back."""
+        # A number is one only when no further digit follows, behind a point neither.
+        alone = max(map(len, self._alone), default=-2) + 2
+        return max(len(self._bytes_forms[0]) if self._bytes_forms else 0, alone)
 
     def text(self, text: str) -> str:
         """The text without secrets and without passwords in URLs."""
-        if self._text_forms:
-            text = _masked(text, self._text_forms, MASK)
+        return self._text(text, self._text_alone)
+
+    def name(self, text: str) -> str:
+        """The same for the name of a metric, a column or a key: a word or a number in it is no secret."""
+        return self._text(text, None)
+
+    def _text(self, text: str, alone: re.Pattern[str] | None) -> str:
+        if self._text_forms or alone is not None:
+            text = _masked(text, self._text_forms, alone, MASK)
         return _URL_PASSWORD_TEXT.sub(rf"\g<head>{MASK}", text) if "://" in text else text
 
     def data(self, data: bytes) -> bytes:
         """The same for bytes; for log streams (whole values only, see :attr:`longest`)."""
         mask = MASK.encode()
-        if self._bytes_forms:
-            data = _masked(data, self._bytes_forms, mask)
+        if self._bytes_forms or self._bytes_alone is not None:
+            data = _masked(data, self._bytes_forms, self._bytes_alone, mask)
         has_login = b"://" in data and b"@" in data
         return _URL_PASSWORD_BYTES.sub(rb"\g<head>" + mask, data) if has_login else data
 
 
-def _masked(haystack: AnyStr, forms: tuple[AnyStr, ...], mask: AnyStr) -> AnyStr:
+def _alone_pattern(values: Iterable[str]) -> str:
+    """Words between characters that belong to no word or variable, numbers between those of no number."""
+    words = "|".join(sorted(value for value in values if not value.isdigit())) or "(?!)"
+    numbers = "|".join(sorted(value for value in values if value.isdigit())) or "(?!)"
+    return rf"(?<!\w)(?:{words})(?!\w)|(?<![0-9])(?<![0-9]\.)(?:{numbers})(?![0-9]|\.[0-9])"
+
+
+def _masked(
+    haystack: AnyStr, forms: tuple[AnyStr, ...], alone: re.Pattern[AnyStr] | None, mask: AnyStr
+) -> AnyStr:
     """The haystack with every stretch that belongs to an occurrence of a form replaced by the mask.
 
     Occurrences may overlap each other; replacing one form after the other would leave pieces of the rest.
     """
-    spans = sorted(span for form in forms for span in _spans(haystack, form))
+    spans = [span for form in forms for span in _spans(haystack, form)]
+    if alone is not None:
+        spans += [match.span() for match in alone.finditer(haystack)]
+    spans.sort()
     if not spans:
         return haystack
     pieces: list[AnyStr] = []
@@ -155,10 +218,51 @@ def _forms(value: str) -> set[str]:
         return set()
     raw = _encoded(value)
     quoted = {quote(raw, safe=""), quote(raw), quote_plus(raw)}
-    based = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
-    forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    cased = {value, value.upper(), value.lower()} if value.isascii() else {value}
+    forms = cased | {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]}
     forms |= quoted | {_PERCENT.sub(lambda match: match[0].lower(), form) for form in quoted}
-    return forms | based | {form.rstrip("=") for form in based}
+    return (
+        forms
+        | _quoted_for_shells(value, raw)
+        | _based(raw)
+        | {raw.hex(), raw.hex().upper(), html.escape(value)}
+    )
+
+
+def _based(raw: bytes) -> set[str]:
+    """Base64 of the value itself, and of any longer text that holds it, e.g. ``user:value``.
+
+    Four characters stand for three bytes, so there are three ways; of each, the characters that the value
+    alone decides.  Fewer than six of them would be found anywhere.
+    """
+    whole = base64.b64encode(raw).decode()
+    forms = {whole, whole.rstrip("=")}
+    for before in range(3):
+        text = base64.b64encode(b"\0" * before + raw).decode()
+        first, last = -(-before * 8 // 6), (before + len(raw)) * 8 // 6
+        if last - first >= 6:
+            forms.add(text[first:last])
+    return forms | {form.translate(_URL_SAFE) for form in forms}
+
+
+def _quoted_for_shells(value: str, raw: bytes) -> set[str]:
+    """What ``printf %q``, ``${x@Q}``, ``set -x`` and ``shlex.quote`` make of the value."""
+    inside = {value.replace("'", quote_mark) for quote_mark in ("'\\''", "'\"'\"'")}
+    escaped = {_backslashed(value, _ESCAPED), _backslashed(value, _ESCAPED - {","})}
+    dollar = "".join(_DOLLAR.get(char, char) for char in value)
+    octal = "".join(
+        _DOLLAR.get(chr(byte), chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}") for byte in raw
+    )
+    return inside | escaped | {dollar, octal}
+
+
+def _backslashed(value: str, special: frozenset[str]) -> str:
+    pieces = []
+    for place, char in enumerate(value):
+        before = value[place - 1] if place else ""
+        home, comment = char == "~" and before in ("", ":", "="), char == "#" and not place
+        pieces.append(f"\\{char}" if char in special or home or comment else char)
+    return "".join(pieces)
 
 
 def _encoded(text: str) -> bytes:

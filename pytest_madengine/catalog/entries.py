@@ -14,12 +14,13 @@ from pytest_madengine import jsontext
 from pytest_madengine.catalog.fields import GPU_FIELDS, KNOWN_FIELDS, plainly_valid
 from pytest_madengine.catalog.model import Model, Warned
 from pytest_madengine.catalog.problems import JsonError, Problem, catalog_error, entry_place
+from pytest_madengine.text import UNSAFE
 
 if TYPE_CHECKING:
     from pytest_madengine.catalog.schema import Entry
 
-#: Characters no name and no tag may have: the reserved ones and control characters.
-_FORBIDDEN: Final = re.compile(r"[\\/:\x00-\x1f\x7f]")
+#: Characters no name and no tag may have: the reserved ones, control characters and invisible ones.
+_FORBIDDEN: Final = re.compile(rf"[\\/:\t\n{UNSAFE}]")
 _COUNT: Final = re.compile(r"-1|[0-9]{1,9}")
 #: A path whose ``normpath`` is the path itself: saves most of the work in large files.
 _NORMAL: Final = re.compile(r"(?:[^./\x00][^/\x00]*/)*[^./\x00][^/\x00]*")

@@ -16,13 +16,14 @@ from typing import Final
 from pytest_madengine.catalog.ids import parameters_text
 from pytest_madengine.catalog.model import Model, Parameter, Selected, Warned
 from pytest_madengine.errors import SelectorError
+from pytest_madengine.text import UNSAFE
 
 #: Selects every model.
 ALL: Final = "all"
 #: Items one selector may expand to; a sweep with more is a mistake and would exhaust memory.
 MAX_ITEMS: Final = 100_000
 _SUGGESTIONS: Final = 5
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile(f"[\t\n{UNSAFE}]")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pytest_madengine.cli.common import ExitCode, reports_errors, say
+from pytest_madengine.cli.common import ExitCode, draw, reports_errors
 from pytest_madengine.cli.params import Param
 from pytest_madengine.errors import ConfigError
 
@@ -50,7 +50,7 @@ class MadGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses the words of the group."""
         if not args and not self.invoke_without_command:
-            say(ctx.get_help())
+            draw(ctx.get_help())
             ctx.exit(0)
         return super().parse_args(ctx, args)
 

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ParamSpec
 
 from pytest_madengine.errors import ConfigError, MadError
+from pytest_madengine.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,16 +56,21 @@ def reports_errors(function: Callable[P, int | None]) -> Callable[P, None]:
 def print_error(error: MadError) -> None:
     """``ERROR: <what is wrong and where>``, further lines of its log, and the hint, on stderr."""
     lines = [f"ERROR: {error.message}", *error.log_tail, error.hint]
-    sys.stderr.write("\n".join(line for line in lines if line) + "\n")
+    sys.stderr.write("\n".join(visible(line) for line in lines if line) + "\n")
 
 
 def warn(text: str) -> None:
     """``WARNING: <text>`` on stderr."""
-    sys.stderr.write(f"WARNING: {text}\n")
+    sys.stderr.write(f"WARNING: {visible(text)}\n")
 
 
 def say(text: str = "") -> None:
-    """One line on stdout, as it is: no markup, no wrapping."""
+    """One line on stdout: no markup, no wrapping, and nothing that controls the terminal."""
+    sys.stdout.write(f"{visible(text)}\n")
+
+
+def draw(text: str) -> None:
+    """What this package drew for the terminal: tables of clean cells, help."""
     sys.stdout.write(f"{text}\n")
 
 

@@ -19,6 +19,7 @@ from pytest_madengine.cli import params
 from pytest_madengine.cli.common import ExitCode, print_error, say, warn
 from pytest_madengine.errors import ConfigError, MadError
 from pytest_madengine.optiontable import DEFAULT_MANIFEST
+from pytest_madengine.text import log_line
 
 if TYPE_CHECKING:
     from pytest_madengine.deploy.slurmblock import SlurmBlock
@@ -178,7 +179,8 @@ def _show(place: Path, job: SlurmJob) -> None:
         for suffix in ("out", "err"):
             path = place / f"job-{job.id}.{suffix}"
             if path.is_file():
-                sys.stdout.write(path.read_text(encoding="utf-8", errors="replace"))
+                for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+                    say(log_line(line))
     sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pytest_madengine.cli.common import ExitCode, reports_errors, say, warn
+from pytest_madengine.cli.common import ExitCode, draw, reports_errors, say, warn
 
 if TYPE_CHECKING:
     from pytest_madengine.history.mongo import MongoResult, MongoUpload
@@ -150,7 +150,7 @@ def _database(
     """
     given = {key: value for key, value in context.params.items() if value != _DEFAULTS[key]}
     if context.invoked_subcommand is None and not given:
-        say(context.get_help())
+        draw(context.get_help())
         raise typer.Exit(ExitCode.SUCCESS)
     if context.invoked_subcommand is None or given:
         _without_command(context.invoked_subcommand, context.params, tuple(given))

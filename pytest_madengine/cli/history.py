@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pytest_madengine.cli.common import ExitCode, reports_errors, say, warn
+from pytest_madengine.cli.common import ExitCode, draw, reports_errors, say, warn
 from pytest_madengine.cli.listing import Format, one_line, show_rows, write_csv, write_json
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 def _history(context: typer.Context) -> None:
     """Look at the results of earlier runs in the history database (--mad-db)."""
     if context.invoked_subcommand is None:
-        say(context.get_help())
+        draw(context.get_help())
         raise typer.Exit(ExitCode.SUCCESS)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
+from pytest_madengine.text import visible
+
 #: Columns of a terminal from which on tables have everything.
 _WIDE: Final = 120
 
@@ -90,5 +92,4 @@ def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None
 def one_line(value: object) -> str:
     """A value as one line without control characters."""
     text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-    line = " ".join(text.split())
-    return line if line.isprintable() else "".join(one if one.isprintable() else "?" for one in line)
+    return visible(" ".join(text.split()))

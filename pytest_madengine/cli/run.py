@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_madengine.cli import params
 from pytest_madengine.cli.command import Body
-from pytest_madengine.cli.common import say
+from pytest_madengine.cli.common import draw, say
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.optiontable import DEFAULT_MANIFEST
 
@@ -180,8 +180,8 @@ class _PytestSession:
         if not records:
             return
         terminal = console().is_terminal
-        say(render(results_table(records), terminal))
-        say(render(phases_table(records), terminal))
+        draw(render(results_table(records), terminal))
+        draw(render(phases_table(records), terminal))
         say(summary_line(records))
         session = self.recorder.session
         if session is not None:

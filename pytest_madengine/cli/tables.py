@@ -6,6 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from pytest_madengine.text import visible
+
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
@@ -60,7 +62,7 @@ def cell(text: object, style: str = "") -> Text:
     """Untrusted text as a cell."""
     from rich.text import Text
 
-    return Text(" ".join(str(text).split()), style=style)
+    return Text(visible(" ".join(str(text).split())), style=style)
 
 
 def models_table(session: MadSession) -> Table:
@@ -137,7 +139,7 @@ def results_table(records: Sequence[RunRecord]) -> Table:
 def _lines(texts: Sequence[str]) -> Text:
     from rich.text import Text
 
-    return Text("\n").join([Text(" ".join(text.split())) for text in texts])
+    return Text("\n").join([cell(text) for text in texts])
 
 
 def phases_table(records: Sequence[RunRecord]) -> Table:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pytest_madengine import jsontext
 from pytest_madengine.errors import ContextError
 from pytest_madengine.secrets import Secret
+from pytest_madengine.text import escaped
 
 #: Longest context text, in characters.
 MAX_LENGTH: Final = 1 << 20
@@ -86,7 +87,7 @@ def as_object(value: object, source: str) -> dict[str, Any]:
 
 def one_line(text: str) -> str:
     """The text with control characters escaped: keys are untrusted and appear in messages."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return escaped(text)
 
 
 def type_name(value: object) -> str:

@@ -16,6 +16,7 @@ from pytest_madengine.executors.redaction import StreamRedactor
 from pytest_madengine.executors.workspace import CONTROL
 from pytest_madengine.plan.script import WORKSPACE
 from pytest_madengine.secrets import Redactor
+from pytest_madengine.text import file_name
 
 #: Collected from workspace root and model directory of every run.
 PATTERNS: Final = (
@@ -74,8 +75,8 @@ class Collector:
             if state.st_size > LARGEST_RESULTS:
                 self.warnings.append(f"{shown}/{name} has {state.st_size} bytes, too many for a results file")
                 continue
-            text = path.read_bytes().decode("utf-8-sig", "replace")
-            return self.redactor.text(text)
+            # Numbers in it were measured, and words may be part of a column's name: the record masks more.
+            return self.redactor.name(path.read_bytes().decode("utf-8-sig", "replace"))
         return None
 
     def collect(self, patterns: Iterable[str]) -> tuple[str, ...]:
@@ -87,14 +88,27 @@ class Collector:
         self.artifacts.mkdir(parents=True, exist_ok=True)
         for base in (self.root, self.model_dir):
             for path in _links_first(self._matches(base, wanted)):
-                relative = path.relative_to(base)
+                relative = self._named(path.relative_to(base))
                 target = self.artifacts / relative
-                if str(relative) in self._collected or self._is_log(target):
+                taken = base == self.model_dir and str(relative) in self._collected
+                if taken or self._is_log(target):
                     target = self.artifacts / self.model_dir.name / relative
-                self._bring(path, target)
+                self._bring(path, self._free(target))
         if self.keep_model_dir and self.model_dir.is_dir() and not self.model_dir.is_symlink():
             self._keep(self.artifacts / self.model_dir.name)
         return tuple(self._collected)
+
+    def _named(self, relative: Path) -> Path:
+        """The path under which a file is kept: readable for everybody, without secrets."""
+        return Path(*(file_name(self.redactor.text(part)) for part in relative.parts))
+
+    def _free(self, target: Path) -> Path:
+        """Another name when two names became one."""
+        number, free = 1, target
+        while str(free.relative_to(self.artifacts)) in self._collected:
+            number += 1
+            free = target.with_name(f"{target.name}.{number}")
+        return free
 
     def _keep(self, target: Path) -> None:
         """Brings the whole model directory to the artifacts directory, as it is."""
@@ -145,7 +159,7 @@ class Collector:
             with contextlib.suppress(PermissionError):  # only root gives files away
                 os.chown(target, source.lstat().st_uid, source.lstat().st_gid)
             for child in _links_first(source.iterdir()):
-                self._bring_one(child, target / child.name)
+                self._bring_one(child, target / self._named(Path(child.name)))
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         if stat.S_ISLNK(mode):

@@ -212,7 +212,7 @@ class DockerRun:
         self, supervisor: Supervisor, pump: LogPump, scanner: LogScanner, artifacts: Path, started: float
     ) -> RunResult:
         plan, container, space = self._plan, self._container, self._workspace
-        events = self._control.events(self._redactor)
+        events = self._control.events()
         unexplained = not (events.finished or supervisor.stopping or events.oom_kills or supervisor.kept)
         ending = Ending(
             container.name,

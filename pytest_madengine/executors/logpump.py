@@ -1,8 +1,8 @@
 """From the container's output stream to the run log: bounded memory at any size and line length.
 
 The stream carries marker lines (see ``plan.script.marker``) that say where a phase begins.  The pump takes
-them out, redacts secrets, replaces invalid UTF-8, writes the log file and lets the scanner see the output of
-the run phase.
+them out, lets the scanner see the output of the run phase, redacts secrets, replaces invalid UTF-8 and writes
+the log file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from pytest_madengine.executors.redaction import StreamRedactor
 from pytest_madengine.plan.script import marker
 from pytest_madengine.secrets import Redactor
+from pytest_madengine.text import log_line
 
 #: The tail keeps this many lines, and at most that many bytes of them.
 TAIL_LINES: Final = 50
@@ -134,6 +135,7 @@ class LogPump:
         """Takes the next bytes of the container's output."""
         for output, name in self._splitter.feed(chunk):
             if output:
+                self._scan(output)
                 self._write(self._decode(self._secrets.feed(output)))
             if name:
                 self._end_piece()
@@ -145,21 +147,30 @@ class LogPump:
     def note(self, text: str) -> None:
         """Writes a line of our own."""
         self._end_piece()
-        self._write(self._redactor.text(text).encode("utf-8", "replace") + b"\n")
+        line = self._redactor.text(text).encode("utf-8", "replace") + b"\n"
+        self._scan(line)
+        self._write(line)
 
     def finish(self) -> None:
         """Writes what was held back; call it at the end of the stream."""
         rest = self._splitter.end()
         if rest:
+            self._scan(rest)
             self._write(self._decode(self._secrets.feed(rest)))
         self._end_piece()
+
+    def _scan(self, data: bytes) -> None:
+        """Not what the log file gets: a number that equals a secret is still what was measured."""
+        if self._scanning:
+            self._scanner.feed(data)
 
     @property
     def tail(self) -> tuple[str, ...]:
         """The last lines."""
         text = self._tail.decode("utf-8", "replace").replace("\r\n", "\n")
         lines = text.split("\n")
-        return tuple(lines[:-1] if lines and not lines[-1] else lines)[-TAIL_LINES:]
+        kept = lines[:-1] if lines and not lines[-1] else lines
+        return tuple(map(log_line, kept[-TAIL_LINES:]))
 
     def _begin_piece(self) -> None:
         self._secrets = StreamRedactor(self._redactor)
@@ -186,7 +197,5 @@ class LogPump:
         while view:
             view = view[self._file.write(view) or 0 :]
         self._tail = data[-TAIL_BYTES:] if len(data) >= TAIL_BYTES else (self._tail + data)[-TAIL_BYTES:]
-        if self._scanning:
-            self._scanner.feed(data)
         if self._on_output is not None:
             self._on_output(data)

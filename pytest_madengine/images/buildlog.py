@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from pytest_madengine.secrets import Redactor
+from pytest_madengine.text import log_line
 
 #: Last lines kept for a failing test.
 TAIL_LINES: Final = 40
@@ -19,7 +20,6 @@ TAIL_WIDTH: Final = 2000
 #: A line longer than this many characters is written in pieces.
 MAX_PENDING: Final = 64 * 1024
 
-_CONTROL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 #: BuildKit names the digest of the base image it resolved: ``[1/2] FROM docker.io/library/x:1@sha256:...``.
 _RESOLVED: Final = re.compile(r"\bFROM (?P<name>\S+)@(?P<digest>sha256:[0-9a-f]{64})")
 
@@ -65,7 +65,7 @@ class BuildLog:
         self._stream.write(piece)
         self._line = (self._line + piece)[: TAIL_WIDTH + 1]
         if piece.endswith("\n"):
-            line = _CONTROL.sub("", self._line).rstrip()
+            line = log_line(self._line.removesuffix("\n")).rstrip()
             self._line = ""
             if line:
                 self._tail.append(line[:TAIL_WIDTH])

@@ -20,6 +20,7 @@ from pytest_madengine.images.syntax import (
     secret_mounts,
     uses_secret_mounts,
 )
+from pytest_madengine.text import file_name
 
 __all__ = [
     "DockerfileIndex",
@@ -182,7 +183,8 @@ def bases_of(names: Iterable[str]) -> dict[str, str]:
     """File names without ``.Dockerfile``; the whole name where another file is called like the rest."""
     known = set(names)
     short = {name: name.removesuffix(".Dockerfile") for name in known}
-    return {name: name if base != name and base in known else base for name, base in short.items()}
+    # A base is a part of the item's id: readable for everybody.
+    return {name: file_name(name if base != name and base in known else base) for name, base in short.items()}
 
 
 def _differences(lines: Mapping[str, ContextLine], context: Context) -> dict[str, _Difference | None]:

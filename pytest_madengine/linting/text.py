@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pytest_madengine.linting.findings import Finding, Report, Severity
+from pytest_madengine.text import escaped
 
 _COLOURS: Final = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTE: "36"}
 
@@ -18,9 +19,9 @@ def render_text(report: Report, *, colour: bool = False) -> str:
     for finding in report.findings:
         lines.append(_line(finding, colour))
         if finding.hint:
-            lines.append(f"    hint: {printable(finding.hint)}")
+            lines.append(f"    hint: {escaped(finding.hint)}")
     for path in report.not_executed:
-        lines.append(f"{printable(path)}: not executed, its models were not checked (--dynamic)")
+        lines.append(f"{escaped(path)}: not executed, its models were not checked (--dynamic)")
     lines.append(summary(report))
     return "\n".join(lines) + "\n"
 
@@ -29,7 +30,7 @@ def _line(finding: Finding, colour: bool) -> str:
     severity = str(finding.rule.severity)
     if colour:
         severity = f"\x1b[{_COLOURS[finding.rule.severity]}m{severity}\x1b[0m"
-    place, text = printable(str(finding.place)), printable(finding.text)
+    place, text = escaped(str(finding.place)), escaped(finding.text)
     return f"{place}: {severity} {finding.rule.id} {text}"
 
 
@@ -42,10 +43,3 @@ def summary(report: Report) -> str:
 
 def _number(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def printable(text: str) -> str:
-    """The text with control characters, and what is no Unicode, as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -9,6 +9,7 @@ from pytest_madengine.plan.docker_argv import docker_arguments, mount_argument
 from pytest_madengine.plan.runplan import EnvValue, RunPlan
 from pytest_madengine.plan.wording import seconds
 from pytest_madengine.secrets import MASK, Redactor, Secret
+from pytest_madengine.text import escaped
 
 _INDENT = "  "
 #: Columns a value may take before its origin moves away from the common column.
@@ -145,7 +146,7 @@ def _environment(plan: RunPlan) -> list[str]:
 
 def _one_line(text: str) -> str:
     """Control characters escaped, so that a value cannot forge lines of the view."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    return escaped(text)
 
 
 def _command(plan: RunPlan) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Final
 
 from pytest_madengine.results.columns import seconds
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
+from pytest_madengine.text import log_line, visible
 
 #: Bytes of a step summary, what is already there included.
 SUMMARY_LIMIT: Final = 900 * 1024
@@ -36,7 +37,6 @@ _TAIL: Final = 16 * 1024
 _METRICS: Final = 4
 #: Characters with a meaning in Markdown, in HTML or for GitHub ($: formulas, ~: struck out, #: issues).
 _SPECIAL: Final = re.compile(r"[\\`*_~\[\]<>&|@#$\"':]")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _WORD: Final = {
     Outcome.FAILURE: "❌ failed",
     Outcome.SUCCESS: "✅ succeeded",
@@ -158,7 +158,7 @@ def _tail(record: RunRecord) -> str:
     lines: list[str] = []
     left = _TAIL
     for line in reversed(record.log_tail):
-        lines.insert(0, html.escape(_CONTROL.sub("", line)[:_LINE]).replace("\n", " ").replace("@", "&#64;"))
+        lines.insert(0, html.escape(log_line(line)[:_LINE]).replace("\n", " ").replace("@", "&#64;"))
         left -= len(lines[0].encode("utf-8", "replace"))
         if left < 0:
             break
@@ -174,7 +174,7 @@ def _tail(record: RunRecord) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(_CONTROL.sub("", text).split())[:_CELL]
+    return visible(" ".join(text.split()))[:_CELL]
 
 
 def _cell(text: str) -> str:
@@ -242,7 +242,7 @@ def _command(kind: str, title: str, message: str, place: Place | None = None) ->
     properties = {"file": place.file, "line": str(place.line or "")} if place is not None else {}
     properties["title"] = _one_line(title)
     shown = ",".join(f"{name}={_property(text)}" for name, text in properties.items() if text)
-    return f"::{kind} {shown}::{_data(_CONTROL.sub('', message)[:_MESSAGE])}"
+    return f"::{kind} {shown}::{_data(visible(message)[:_MESSAGE])}"
 
 
 def _data(text: str) -> str:
@@ -251,7 +251,7 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
-    return _data(_CONTROL.sub("", text)).replace(":", "%3A").replace(",", "%2C")
+    return _data(visible(text)).replace(":", "%3A").replace(",", "%2C")
 
 
 def entry_lines(text: str) -> list[int]:

@@ -15,8 +15,8 @@ from email.message import EmailMessage
 from typing import Final
 
 from pytest_madengine.errors import ConfigError, MadError
-from pytest_madengine.reports.mailtable import printable
 from pytest_madengine.secrets import Redactor, Secret
+from pytest_madengine.text import plain
 
 #: Values of ``--smtp-tls``; ``auto``: when the server offers it.
 TLS: Final = ("auto", "starttls", "tls", "none")
@@ -176,7 +176,7 @@ def _mail_error(server: SmtpServer, error: Exception) -> MailError:
         said = f"unknown host ({error.strerror})"
     elif isinstance(error, OSError) and error.strerror:
         said = error.strerror
-    said = Redactor([server.password]).text(" ".join(printable(said).split()))
+    said = Redactor([server.password]).text(" ".join(plain(said).split()))
     return MailError(f"{server}: the message was not sent: {said}", hint=hint)
 
 
@@ -188,4 +188,4 @@ def _refusals(server: SmtpServer, refused: Mapping[str, tuple[int, bytes]]) -> s
 def _answer(code: int, text: bytes | str) -> str:
     """What a server answered, on one line."""
     words = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    return " ".join(printable(f"{code} {words}").split())[:300]
+    return " ".join(plain(f"{code} {words}").split())[:300]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_madengine.errors import ConfigError, ResultError
+from pytest_madengine.text import plain
 
 #: Columns without which a table says nothing about models: it is shown, but not summed up.
 RESULT_COLUMNS: Final = ("model", "status")
@@ -22,8 +22,6 @@ _IDENTITY: Final = (
 )
 #: Texts that stand for an empty cell, as pandas and its users write it.
 _NO_VALUE: Final = frozenset({"nan", "NaN", "NAN"})
-#: What no page and no message may hold: controls except tab, and halves of surrogate pairs.
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -119,8 +117,8 @@ def read_table(path: Path) -> Table:
             # A file that another program cut short may have NULs, which Python 3.10 refuses.
             lines = (line.replace("\0", "") for line in source)
             rows = filter(None, csv.reader(lines, skipinitialspace=True))
-            header = tuple(printable(name).strip() for name in next(rows, ()))
-            return Table(printable(path.stem), header, tuple(_row(header, cells) for cells in rows))
+            header = tuple(plain(name).strip() for name in next(rows, ()))
+            return Table(plain(path.stem), header, tuple(_row(header, cells) for cells in rows))
     except csv.Error as error:
         raise ResultError(f"{path} is no readable CSV: {error}", hint="repair or move the file") from error
     except OSError as error:
@@ -134,13 +132,8 @@ def _row(header: Sequence[str], row: Sequence[str]) -> Row:
 
 
 def _cell(text: str) -> str:
-    clean = printable(text).strip()
+    clean = plain(text).strip()
     return "" if clean in _NO_VALUE else clean
-
-
-def printable(text: str) -> str:
-    """The text without characters that a page or a message must not hold."""
-    return _UNPRINTABLE.sub("", text)
 
 
 def results(tables: Sequence[Table]) -> list[Row]:

@@ -7,15 +7,13 @@ same from run to run: no host, no session, no image.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
+from pytest_madengine.text import plain
 
-#: A label value is on one line, and GitLab splits lines at more than "\n".
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _STATUS: Final = {Outcome.SUCCESS: "1", Outcome.FAILURE: "0", Outcome.SKIPPED: "-1"}
 
 #: What each family means.
@@ -99,5 +97,6 @@ def _labels(labels: Labels) -> str:
 
 
 def _escaped(text: str) -> str:
-    clean = _CONTROL.sub(" ", text)
+    # A label value is on one line, and GitLab splits lines at more than "\n".
+    clean = plain(text).replace("\n", " ").replace("\t", " ")
     return clean.replace("\\", "\\\\").replace('"', '\\"')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,13 +14,15 @@ from pytest_madengine.results.patterns import (
     PERFORMANCE,
     TRAINER,
 )
+from pytest_madengine.text import SEQUENCE_BYTES, plain
 
 #: Bytes of a line that are scanned; what a longer line says after them is not seen.
 LINE_LIMIT: Final = 64 * 1024
 #: Matches of one metric that are kept in full; after them only the newest one and a count stay.
 REPEATS_KEPT: Final = 1000
 
-_ANSI: Final = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
+#: What a terminal takes for a command begins with one of these.
+_CONTROLS: Final = (b"\x1b", b"\x07", b"\x0e", b"\x0f")
 #: Texts that several error patterns share: looking for one of them costs less than for each pattern.
 _STEMS: Final = ("Error", " out of memory")
 
@@ -50,7 +51,7 @@ class LogFindings:
 class LogScanner:
     """Scans the output of the run phase as it passes, in any chunking, with bounded memory.
 
-    Lines end at ``\\n``, ``\\r\\n`` or ``\\r``; ANSI control sequences are removed, then invalid UTF-8 is
+    Lines end at ``\\n``, ``\\r\\n`` or ``\\r``; control sequences are removed, then invalid UTF-8 is
     replaced.  Only the first :data:`LINE_LIMIT` bytes of a line are scanned.  A chunk without any literal
     that could lead to a finding is only searched and its lines counted, never split.
 
@@ -123,7 +124,7 @@ class LogScanner:
 
     def _block(self, block: bytes) -> None:
         """Complete lines; the last one may lack its ending."""
-        searched = _ANSI.sub(b"", block) if b"\x1b" in block else block
+        searched = _without_sequences(block)
         hits = [needle for needle in self._needles if needle in searched]
         if hits:
             self._split(block, hits)
@@ -134,11 +135,10 @@ class LogScanner:
         lines = block.splitlines()
         for number, raw in enumerate(lines, self._lines + 1):
             line = raw if len(raw) <= LINE_LIMIT else raw[:LINE_LIMIT]
-            if b"\x1b" in line:
-                line = _ANSI.sub(b"", line)
+            line = _without_sequences(line)
             for needle in hits:
                 if needle in line:
-                    self._line(number, line.decode("utf-8", "replace"))
+                    self._line(number, plain(line.decode("utf-8", "replace")))
                     break
         self._lines += len(lines)
 
@@ -194,6 +194,12 @@ def _needle(pattern: str) -> bytes:
     stem = next((stem for stem in _STEMS if stem in pattern), pattern)
     # Replacement characters stand for unknown bytes, and escapes may belong to a removed sequence.
     return b"" if "\ufffd" in stem or "\x1b" in stem else stem.encode("utf-8", "surrogatepass")
+
+
+def _without_sequences(data: bytes) -> bytes:
+    if any(control in data for control in _CONTROLS):
+        return SEQUENCE_BYTES.sub(b"", data)
+    return data
 
 
 def _count_lines(block: bytes) -> int:

@@ -27,6 +27,7 @@ from pytest_madengine.scheduling.choice import Request, Want, choose_all, grant
 from pytest_madengine.scheduling.foreign import settle_foreign_use
 from pytest_madengine.scheduling.lockfiles import LockDirectory, LockFile, default_directory
 from pytest_madengine.scheduling.tickets import Tickets, is_resource
+from pytest_madengine.text import clip, escaped
 
 if TYPE_CHECKING:
     from pytest_madengine.settings import Settings
@@ -257,4 +258,4 @@ def _cpu_name(cpu: int) -> str:
 def _holder(info: Mapping[str, Any]) -> str:
     """Written by anyone: printable, and short."""
     parts = [f"pid {info.get('pid')}"] + [str(info[key]) for key in ("session", "item") if info.get(key)]
-    return "".join(char if char.isprintable() else "?" for char in " ".join(parts))[:200]
+    return clip(escaped(" ".join(parts)), 200)

@@ -17,7 +17,7 @@ import pytest_madengine
 PACKAGE: Final = Path(pytest_madengine.__file__).parent
 MAX_LINES: Final = 420
 
-GROUND: Final = {"secrets", "errors", "settings", "files", "jsontext", "resources"}
+GROUND: Final = {"secrets", "text", "errors", "settings", "files", "jsontext", "resources"}
 CORE: Final = {"plan", "results", "gate", "context", "catalog"}
 SERVICES: Final = {"scheduling", "executors", "images", "data", "history", "reports", "deploy"}
 #: Front ends that are rooms; every other module of the top level is one as well.

@@ -89,7 +89,7 @@ def test_list_as_a_plain_table(url: str) -> None:
     assert lines[1].split() == ["finished", "run", "item", "outcome", "host", "GPU", "reason"]
     failed = next(line for line in lines if "FAILURE" in line)
     assert failed.split("  ")[0] == "2026-11-24T21:10:00Z"
-    assert "exit ?[1m7" in failed
+    assert r"exit \x1b[1m7" in failed
     assert "\x1b" not in failed
 
 
@@ -132,7 +132,7 @@ def test_show(url: str) -> None:
     text = call("history", "show", "run1", "m")
     for part in ("m\n", "SUCCESS", "node1 gfx942 MI300X", "ci-m sha256:1", "f00d", "100", "sps"):
         assert part in text
-    assert "exit ?[1m7" in call("history", "show", "latest")
+    assert r"exit \x1b[1m7" in call("history", "show", "latest")
 
 
 def test_show_in_other_forms(url: str) -> None:

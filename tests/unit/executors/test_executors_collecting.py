@@ -221,3 +221,14 @@ def test_results_that_are_too_large(space, monkeypatch):
     collector = space.collector()
     assert collector.read_results("r.csv", frozenset(), 0) is None
     assert "9 bytes" in collector.warnings[0]
+
+
+def test_names_of_collected_files_are_readable_and_have_no_secrets(space):
+    """faults 1.4, 4.1: given files whose names are not UTF-8, have control characters or a secret / when they
+    are collected / then they are there under readable names, each under its own."""
+    names = ("results_\udcff", "results_\x1b[1m", "results_s3cr3t-token", "results_S3CR3T-TOKEN")
+    for name in names:
+        space.write(name, name.encode("utf-8", "surrogateescape").hex())
+    collected = space.collector(secrets=("s3cr3t-token",)).collect(["results*"])
+    assert sorted(collected) == ["results_%1B[1m", "results_%FF", "results_***", "results_***.2"]
+    assert len({(space.artifacts / name).read_text() for name in collected}) == 4

@@ -89,11 +89,11 @@ def test_output_and_marker_never_share_a_line():
     assert splitter.feed(MARK + b"kept\n") == [(b"\n", "kept"), (b"", "")]
 
 
-SECRETS = ("s3cr3t-token", "s3cr", "aaaa", "multi\nline-value")
+SECRETS = ("s3cr3t-token", "s3cr", "a4a4", "multi\nline-value")
 
 
 @given(
-    st.lists(st.one_of(st.sampled_from(SECRETS), st.text(alphabet="s3cr-taemu\n xé", max_size=20))),
+    st.lists(st.one_of(st.sampled_from(SECRETS), st.text(alphabet="s3cr-ta4emu\n xé", max_size=20))),
     PLACES,
 )
 def test_no_secret_slips_through_between_chunks(parts, places):
@@ -102,7 +102,7 @@ def test_no_secret_slips_through_between_chunks(parts, places):
     data = "".join(parts).encode()
     output = b"".join(map(stream.feed, cut(data, places))) + stream.end()
     assert not [secret for secret in SECRETS if secret.encode() in output]
-    if not any(secret.encode() in data for secret in ("s3cr", "aaaa", "line-value", "multi")):
+    if not any(secret.encode() in data for secret in ("s3cr", "a4a4", "line-value", "multi")):
         assert output == data
 
 
@@ -115,10 +115,10 @@ def test_passwords_in_urls_between_chunks(words, places):
 
 
 def test_an_endless_run_of_secrets_is_bounded():
-    redactor = Redactor(["aaaa"])
+    redactor = Redactor(["a4a4"])
     stream = StreamRedactor(redactor)
-    output = b"".join(stream.feed(b"a" * 100_000) for _ in range(12)) + stream.end()
-    assert b"aaaa" not in output
+    output = b"".join(stream.feed(b"a4" * 50_000) for _ in range(12)) + stream.end()
+    assert b"a4a4" not in output
     assert len(output) < 1000
 
 
@@ -209,3 +209,11 @@ def test_a_full_disk_is_told(tmp_path):
         LogPump(Path("/dev/full"), NONCE, Redactor(), LogScanner(), lambda _: None) as pump,
     ):
         pump.feed(b"x\n")
+
+
+def test_the_scanner_sees_what_was_measured(tmp_path):
+    """faults 4.1: given a metric whose value is a six-digit secret by chance / when its log is written / then
+    the log is masked and the value is found."""
+    pumped = Pumped(tmp_path / "log", ("123456",))
+    assert pumped.feed(MARK + b"run\nperformance: 123456 tok/s\n") == "performance: *** tok/s\n"
+    assert pumped.scanner.findings().performance == (("123456", "tok/s"),)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import base64
 import copy
+import html
 import json
+import os
 import pickle
 import re
+import subprocess
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pytest_madengine.secrets import MASK, MIN_LENGTH, Redactor, Secret, is_secret_name, reveal
+from pytest_madengine.secrets import MASK, MIN_LENGTH, Redactor, Secret, is_secret, is_secret_name, reveal
 
 #: Any text, lone surrogates included: contexts are JSON, which can spell them.
 ANY_TEXT = st.text(st.characters())
 #: Values worth searching for, without the characters of the mask.
 SECRET_TEXT = st.text(st.characters(exclude_characters="*"), min_size=MIN_LENGTH, max_size=40).filter(
-    lambda text: text.strip() and not re.fullmatch(r"[-+.\d]+|true|false|none|null", text, re.IGNORECASE)
+    lambda text: text.strip() and not re.fullmatch(r"[-+.\d]+|[A-Z]?[a-z]+|[A-Z]+|true|false|none|null", text)
 )
 #: What can stand around a secret without being part of one.
 FILLER = st.text(alphabet="-\u00b7", max_size=20)
@@ -132,7 +136,7 @@ class TestForms:
 
     def test_longest_counts_the_bytes_of_the_longest_form(self) -> None:
         redactor = Redactor(["abcd", "üüüü"])
-        assert redactor.longest == len(quote("üüüü"))
+        assert redactor.longest == len(r"\303\274" * 4)
 
     @pytest.mark.parametrize("value", ["\udc80\udcff-latin", "\ud800-lone", "\udc80\ud800-both"])
     def test_values_that_are_no_utf8_are_masked(self, value: str) -> None:
@@ -141,6 +145,84 @@ class TestForms:
     def test_bytes_that_were_no_utf8_are_masked_in_a_stream(self) -> None:
         raw = b"\xfc\xe4-latin"
         assert Redactor([raw.decode("utf-8", "surrogateescape")]).data(b"a" + raw + b"b") == b"a***b"
+
+
+SHELL_VALUES = ['p@ss/w+rd ü"\\', "it's #1,{~a", "tab\there9", "~x:~y#z!w^=~q", "#first-one", "a'b c$d`e"]
+
+
+class TestSpellings:
+    @pytest.mark.parametrize("value", SHELL_VALUES)
+    @pytest.mark.parametrize("spelling", ["printf %q", "@Q", "set -x"])
+    @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+    def test_what_a_shell_makes_of_it_is_masked(self, value: str, spelling: str, locale: str) -> None:
+        """faults 4.1: given a secret / when bash quotes it / then nothing of it is left."""
+        script = {"printf %q": 'printf %q "$V"', "@Q": 'echo "${V@Q}"', "set -x": 'set -x; : "$V"'}[spelling]
+        done = subprocess.run(
+            ["bash", "-c", script],
+            env={"V": value, "LC_ALL": locale, "PATH": os.environ["PATH"]},
+            capture_output=True,
+            check=True,
+        )
+        printed = (done.stdout or done.stderr).strip()
+        redacted = Redactor([value]).data(printed)
+        assert redacted.removeprefix(b"+ : ").strip(b"$'") == MASK.encode()
+
+    @pytest.mark.parametrize("user", ["", "u", "me", "bob", "user", "x" * 50])
+    @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+    @pytest.mark.parametrize("secret", ["hunter22", "p@ss/w+rd ü?>~~", "123456789"])
+    def test_a_basic_header_is_masked(self, user: str, encode: Callable[[bytes], bytes], secret: str) -> None:
+        """faults 4.1: given base64 of user:secret / when redacted / then nothing can be read from it."""
+        header = encode(f"{user}:{secret}\n".encode()).decode()
+        redacted = Redactor([secret]).text(f"Authorization: Basic {header}")
+        kept = redacted.partition("Basic ")[2].split(MASK)
+        assert len(kept) == 2
+        assert len(kept[1]) <= 4  # the end of the last character and the line feed
+        assert secret[:2] not in base64.urlsafe_b64decode(kept[0][: len(kept[0]) // 4 * 4]).decode("latin-1")
+
+    @pytest.mark.parametrize("change", [str.upper, str.lower, lambda v: v.encode().hex(), html.escape, repr])
+    def test_other_spellings_are_masked(self, change: Callable[[str], str]) -> None:
+        """faults 4.1: upper case, lower case, hexadecimal, HTML and Python."""
+        secret = "Hunter22<&'x"
+        assert Redactor([secret]).text(change(secret)).strip("'\"") == MASK
+        assert Redactor([secret]).text(secret.encode().hex().upper()) == MASK
+
+    def test_digits_are_masked_from_six_on_and_only_as_a_whole_number(self) -> None:
+        """faults 4.1: given a six-digit secret / then it is masked, and not inside other numbers."""
+        redactor = Redactor(["123456", "98765"])
+        assert redactor.text("pin=123456 id123456x") == f"pin={MASK} id{MASK}x"
+        kept = "1123456 123456.5 0.123456 1234567 98765"
+        assert redactor.text(kept) == kept
+        assert redactor.data(kept.encode()) == kept.encode()
+
+    @pytest.mark.parametrize("word", ["token", "password", "Secret", "TOKEN"])
+    def test_a_word_is_masked_as_a_whole_word(self, word: str) -> None:
+        """faults 4.2: given a credential value that is a word / then other words keep it."""
+        redactor = Redactor([word])
+        assert redactor.text(f"{word} x={word}, ({word})") == f"{MASK} x={MASK}, ({MASK})"
+        kept = f"{word}s_per_second {word}_x my{word} {word}1"
+        assert redactor.text(kept) == kept
+        assert redactor.data(kept.encode()) == kept.encode()
+        assert redactor.name(f"{word}/s") == f"{word}/s"
+
+    def test_a_name_keeps_words_and_numbers_but_no_other_secret(self) -> None:
+        """faults 4.2: never inside a metric's name."""
+        redactor = Redactor(["token", "100000", "hunter22"])
+        assert redactor.name("token 100000 hunter22/s") == f"token 100000 {MASK}/s"
+
+    @pytest.mark.parametrize(
+        ("name", "value", "secret"),
+        [
+            ("HF_TOKEN", "123456", True),
+            ("MAX_TOKENS", "131072", False),
+            ("MAX_NUM_BATCHED_TOKENS", "131072", False),
+            ("max_token_len", "131072", False),
+            ("MAX_TOKENS", "hunter22", True),
+            ("PATH", "hunter22", False),
+        ],
+    )
+    def test_a_count_of_tokens_is_no_secret(self, name: str, value: str, secret: bool) -> None:
+        """faults 4.1: given digits of six and more / then counts of language models stay readable."""
+        assert is_secret(name, value) is secret
 
 
 class TestOverlaps:
@@ -163,6 +245,9 @@ class TestOverlaps:
     def test_no_piece_of_an_overlapping_value_stays(
         self, values: list[str], text: str, expected: str
     ) -> None:
+        letters = str.maketrans("ac", "áç")  # words would be masked as whole words only
+        values, text = [value.translate(letters) for value in values], text.translate(letters)
+        expected = expected.translate(letters)
         redactor = Redactor(values)
         assert redactor.text(text) == expected
         assert redactor.data(text.encode()) == expected.encode()

@@ -11,6 +11,7 @@ from pytest_madengine.errors import ResultError
 from pytest_madengine.results.lines import read_cell
 from pytest_madengine.results.multiple import parse_multiple_results
 from pytest_madengine.results.record import Metric
+from pytest_madengine.text import plain
 
 
 def parse(text: str) -> tuple[Metric, ...]:
@@ -172,7 +173,7 @@ def test_any_text_gives_rows_or_a_result_error(text: str) -> None:
 
 CELLS = st.text(
     alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0\x02"), max_size=12
-).map(str.strip)
+).map(lambda text: plain(text).strip())
 
 
 @given(st.lists(st.tuples(CELLS.filter(bool), CELLS, CELLS), min_size=1, max_size=5))

@@ -18,6 +18,7 @@ from pytest_madengine.results.patterns import (
     TRAINER_VALUE,
 )
 from pytest_madengine.results.scanner import LINE_LIMIT, REPEATS_KEPT, LogFindings, LogScanner
+from pytest_madengine.text import SEQUENCE_BYTES, plain
 
 #: The pattern as contract 12.1 prints it.
 CONTRACT_PATTERN = re.compile(
@@ -285,7 +286,20 @@ def test_patterns_can_be_replaced_or_switched_off() -> None:
     assert scan("FAILED\n", patterns=()).error_pattern == ""
 
 
-@pytest.mark.parametrize("pattern", ["schön", "a\ufffdb", "\x1bX", "half \ud800"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        *("\x1b(B", "\x1b(B\x1b[m", "\x0f", "\x07", "\x1b]0;title\x07", "\x1b]8;;http://x\x1b\\", "\x9b0m"),
+        *("\x1bP1$r\x1b\\", "\u202e", "\u200b", "\ufeff", "\x00", "\x7f", "\ufffe", "\x1b", "\x1b["),
+    ],
+)
+def test_a_unit_has_no_control_characters(end: str) -> None:
+    """faults 1.14: given a unit followed by what ``tput sgr0`` prints and its like / then it is clean."""
+    found = scan(f"\x1b[1mperformance: 5 tok/s{end}\nperformance: 6 tok/s\n").performance
+    assert [(value, name.rstrip("[")) for value, name in found] == [("5", "tok/s"), ("6", "tok/s")]
+
+
+@pytest.mark.parametrize("pattern", ["schön", "a\ufffdb", "half \ud800"])
 def test_unusual_patterns(pattern: str) -> None:
     line = pattern.replace("\ufffd", "\udcff").encode(
         "utf-8", "surrogateescape" if "\ufffd" in pattern else "replace"
@@ -297,8 +311,6 @@ def test_unusual_patterns(pattern: str) -> None:
 # ---------------------------------------------------------------------------------------------------------
 # The fast scanner against a naive one
 
-_COLOUR = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
-
 
 def naive(log: bytes) -> LogFindings:
     """The text of contract 12.1 and 12.2, read line by line."""
@@ -307,7 +319,7 @@ def naive(log: bytes) -> LogFindings:
     error_line = 0
     lines = log.splitlines()
     for number, raw in enumerate(lines, 1):
-        line = _COLOUR.sub(b"", raw).decode("utf-8", "replace")
+        line = plain(SEQUENCE_BYTES.sub(b"", raw).decode("utf-8", "replace"))
         matches = [(m["value"].replace(",", ""), m["unit"] or "") for m in CONTRACT_PATTERN.finditer(line)]
         found += matches
         if "performance:" in line and not matches and not malformed:
@@ -339,6 +351,11 @@ PIECES = st.one_of(
             b"\r",
             b"\r\n",
             b"\x1b[32m",
+            b"\x1b(B",
+            b"\x0f",
+            b"\x1b]0;title\x07",
+            b"\x1b]8;;",
+            "\u202e\x9b1m".encode(),
             b"\x1b[",
             b"0m",
             b"\x1b[K",
