@@ -48,6 +48,7 @@ SEQUENCE_BYTES: Final = re.compile(
 _STYLE: Final = re.compile(r"(?:\x1b\[|\x9b)[0-9;:]*[mK]|\x1b[()*+][0-~]|[\x0e\x0f]")
 #: Control characters that alone do nothing, or ring.
 _NOISE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
+_RINGS: Final = re.compile(r"[\x07\x0e\x0f]")
 _NAMED: Final = {"\r": "\\r", "\x0b": "\\v", "\x0c": "\\f", "\x07": "\\a", "\x08": "\\b"}
 _NO_FILE: Final = re.compile(f"[{UNSAFE}\t\n/]")
 
@@ -62,6 +63,11 @@ def plain(text: str) -> str:
     if is_safe(text):
         return text
     return _UNSAFE.sub("", _SEQUENCE.sub("", text))
+
+
+def unstyled(text: str) -> str:
+    """The text without escape sequences and bells; other control characters stay, for those who judge."""
+    return text if is_safe(text) else _RINGS.sub("", _SEQUENCE.sub("", text))
 
 
 def visible(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pytest_madengine import text
 from pytest_madengine.results.columns import V2_COLUMNS
+from pytest_madengine.results.readings import number
 from pytest_madengine.results.record import Attempt, Metric, RunRecord
 from pytest_madengine.secrets import MASK, Redactor
 
@@ -74,8 +75,9 @@ class Gate:
 
     def value(self, given: str) -> str:
         """A measured value: a number stays the number that was measured."""
-        shown = text.plain(given).strip()
-        return shown if _is_number(shown) else self.cell(given)
+        if not text.is_safe(given):
+            return self.message(given)
+        return given if _is_number(given) else self.cell(given)
 
     def metrics(self, given: tuple[Metric, ...]) -> tuple[Metric, ...]:
         """Metrics: values, names and further cells."""
@@ -134,11 +136,7 @@ class Gate:
 
 
 def _is_number(given: str) -> bool:
-    try:
-        float(given)
-    except ValueError:
-        return False
-    return True
+    return number(given) is not None
 
 
 def _encodable(given: str) -> str:

@@ -12,7 +12,7 @@ from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.results.lines import read_cell
 from pytest_madengine.results.readings import Kind, means_success
 from pytest_madengine.results.record import Metric, Outcome
-from pytest_madengine.text import plain
+from pytest_madengine.text import unstyled
 
 #: Columns without which the file has no meaning.
 NEEDED: Final = ("model", "performance", "metric")
@@ -57,7 +57,7 @@ def _read(text: str, file_name: str) -> tuple[list[str], list[tuple[int, list[st
     rows: list[tuple[int, list[str]]] = []
     try:
         for row in reader:
-            cells = row if row == [_END] else [plain(cell).strip() for cell in row]
+            cells = row if row == [_END] else [unstyled(cell).strip() for cell in row]
             if cells not in ([], [""]):
                 rows.append((reader.line_num, cells))
     except csv.Error as error:

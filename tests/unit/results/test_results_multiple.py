@@ -11,7 +11,7 @@ from pytest_madengine.errors import ResultError
 from pytest_madengine.results.lines import read_cell
 from pytest_madengine.results.multiple import parse_multiple_results
 from pytest_madengine.results.record import Metric
-from pytest_madengine.text import plain
+from pytest_madengine.text import unstyled
 
 
 def parse(text: str) -> tuple[Metric, ...]:
@@ -173,7 +173,7 @@ def test_any_text_gives_rows_or_a_result_error(text: str) -> None:
 
 CELLS = st.text(
     alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0\x02"), max_size=12
-).map(lambda text: plain(text).strip())
+).map(lambda text: unstyled(text).strip())
 
 
 @given(st.lists(st.tuples(CELLS.filter(bool), CELLS, CELLS), min_size=1, max_size=5))
@@ -187,3 +187,11 @@ def test_what_a_csv_writer_wrote_is_read_back(rows: list[tuple[str, str, str]]) 
     writer.writerows(rows)
     found = [(m.row, m.value, m.name) for m in parse(buffer.getvalue())]
     assert found == [(row, read_cell(value).value, name) for row, value, name in rows]
+
+
+def test_coloured_cells_are_read_as_a_terminal_shows_them() -> None:
+    """faults 1.14: given cells and a header in colour / then names and values are clean."""
+    csv_text = (
+        "\x1b[1mmodel\x1b[0m,performance,metric\x1b(B\n\x1b[31ma\x1b[0m,\x1b[32m5\x1b(B\x1b[m,tok/s\x0f\n"
+    )
+    assert [(m.row, m.value, m.name) for m in parse(csv_text)] == [("a", "5", "tok/s")]
