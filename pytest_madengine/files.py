@@ -168,6 +168,38 @@ def append_line(path: Path, line: str) -> None:
             raise
 
 
+def remove_tree(path: Path) -> None:
+    """Removes a file or a tree of any depth, also below directories without write permission.
+
+    Directories are moved up before they are emptied, so that neither the longest path of the system nor the
+    stack limits the depth.
+
+    :raises OSError: something cannot be removed, e.g. in a directory of another user.
+    """
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    waiting = [path]
+    moved = 0
+    while waiting:
+        directory = waiting[-1]
+        directory.chmod(0o700)
+        with os.scandir(directory) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for name, is_directory in found:
+            child = directory / name
+            if not is_directory:
+                child.unlink(missing_ok=True)
+                continue
+            if directory != path:
+                child.chmod(0o700)  # what is moved must be writable, for its ".."
+                moved += 1
+                child = child.rename(path / f".mad-removed-{moved}")
+            waiting.append(child)
+        if waiting[-1] is directory:
+            waiting.pop().rmdir()
+
+
 def safe_name(text: str) -> str:
     """A text as one path component: characters outside ``[A-Za-z0-9._-]`` become ``_`` (contract 8.2).
 

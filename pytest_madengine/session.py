@@ -273,15 +273,16 @@ class MadSession:
     def executor(self) -> DockerExecutor:
         """Runs plans."""
         from pytest_madengine.executors.docker import DockerExecutor
-        from pytest_madengine.executors.workspace import sweep
+        from pytest_madengine.executors.workspace import WORKSPACES, register, sweep, sweep_all
         from pytest_madengine.resources import scripts_common
 
         # What sessions that were killed left behind; directories in use are locked.
-        for workspaces in self.settings.results_dir.glob("*/.workspaces"):
+        for workspaces in self.settings.results_dir.glob(f"*/{WORKSPACES}"):
             sweep(workspaces)
-        executor = DockerExecutor(
-            lambda: self.client, self.redactor, self.directory / ".workspaces", scripts_common()
-        )
+        own, places = self.directory.absolute() / WORKSPACES, self.host_state / "workspaces"
+        register(places, own)
+        sweep_all(places, skip=own)
+        executor = DockerExecutor(lambda: self.client, self.redactor, own, scripts_common())
         self._exits.callback(executor.close)
         return executor
 

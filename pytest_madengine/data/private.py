@@ -6,11 +6,11 @@ import contextlib
 import fcntl
 import os
 import secrets
-import shutil
 from pathlib import Path
 from typing import Final
 
 from pytest_madengine.errors import DataError
+from pytest_madengine.files import remove_tree
 
 _LOCK: Final = ".lock"
 
@@ -89,13 +89,6 @@ class PrivateDownloads:
 
 
 def _remove_tree(path: Path) -> None:
-    """Removes a directory; what a container made unreadable is made readable first."""
-
-    def make_writable(root: str) -> None:
-        for directory, _, _ in os.walk(root):
-            with contextlib.suppress(OSError):
-                Path(directory).chmod(0o700)
-
-    if path.is_dir() and not path.is_symlink():
-        make_writable(str(path))
-        shutil.rmtree(path, ignore_errors=True)
+    """Removes a directory; what cannot be removed is left for the next process."""
+    with contextlib.suppress(OSError):
+        remove_tree(path)

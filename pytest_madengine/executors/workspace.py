@@ -18,13 +18,14 @@ import os
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from pytest_madengine.errors import PlanError
 from pytest_madengine.executors.common import merge_common
-from pytest_madengine.files import is_temporary
+from pytest_madengine.files import is_temporary, remove_tree, safe_name, write_atomic
 from pytest_madengine.plan.runplan import Mount, Workspace
 from pytest_madengine.plan.script import CONTROL_DIR, WORKSPACE
 
@@ -32,6 +33,10 @@ CONTROL: Final = Path(CONTROL_DIR).name
 _PREFIX: Final = "ws-"
 _COMMON: Final = "common-"
 _LOCK: Final = "lock"
+#: Name of the directory, in the one of a session, that workspaces are made in.
+WORKSPACES: Final = ".workspaces"
+#: Seconds after which a directory that never got its lock was left by a process that died.
+_MAKING_LIMIT: Final = 60.0
 
 
 class LockedDirectory:
@@ -279,11 +284,42 @@ class CommonDirectory:
                 self._made.popitem()[1].remove()
 
 
+def register(places: Path, workspaces: Path) -> None:
+    """Notes where this process makes workspaces, so that later ones find what it leaves when it is killed.
+
+    :param places: directory of these notes, private to the user.
+    """
+    with contextlib.suppress(OSError):  # the notes only help to clean up
+        write_atomic(places / safe_name(str(workspaces)), str(workspaces))
+
+
+def sweep_all(places: Path, skip: Path | None = None) -> list[Path]:
+    """Sweeps every noted place; a note of a place that is gone goes too.
+
+    :returns: directories that could not be removed wholly.
+    """
+    failed: list[Path] = []
+    with contextlib.suppress(OSError):
+        for note in sorted(places.iterdir()):
+            workspaces = Path(note.read_text(encoding="utf-8", errors="surrogateescape"))
+            if not workspaces.is_absolute() or workspaces.name != WORKSPACES or workspaces.is_symlink():
+                continue
+            failed += sweep(workspaces)
+            with contextlib.suppress(OSError):
+                if workspaces != skip:
+                    workspaces.rmdir()
+            if not workspaces.exists():
+                note.unlink(missing_ok=True)
+    return failed
+
+
 def sweep(workspaces: Path) -> list[Path]:
     """Removes directories whose owner died; returns those that could not be removed wholly."""
     failed = []
-    for prefix in (_PREFIX, _COMMON):
+    for prefix in (_PREFIX, _COMMON, f".{_PREFIX}", f".{_COMMON}"):
         for directory in sorted(workspaces.glob(f"{prefix}*")):
+            if prefix.startswith(".") and not _is_old(directory):
+                continue  # one that is being made has no lock yet
             with _unlocked(directory) as free:
                 if not free:
                     continue
@@ -292,6 +328,12 @@ def sweep(workspaces: Path) -> list[Path]:
                 except OSError:
                     failed.append(directory)
     return failed
+
+
+def _is_old(directory: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return time.time() - directory.stat().st_mtime > _MAKING_LIMIT
+    return False
 
 
 @contextlib.contextmanager
@@ -321,17 +363,3 @@ def remove_content(directory: Path) -> None:
                 remove_tree(path)
         (directory / _LOCK).unlink(missing_ok=True)
         directory.rmdir()
-
-
-def remove_tree(path: Path) -> None:
-    """Removes a file or a tree, also below directories without write permission.
-
-    :raises OSError: something cannot be removed, e.g. in a directory of another user.
-    """
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    path.chmod(0o700)
-    for child in path.iterdir():
-        remove_tree(child)
-    path.rmdir()

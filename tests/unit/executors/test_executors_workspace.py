@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 from pytest_madengine.errors import PlanError
 from pytest_madengine.executors.common import merge_common
 from pytest_madengine.executors.owner import Owner, current_owner, is_alive, owner_of, start_time
-from pytest_madengine.executors.workspace import CommonDirectory, RunWorkspace, remove_tree, sweep
+from pytest_madengine.executors.workspace import CommonDirectory, RunWorkspace, register, sweep, sweep_all
+from pytest_madengine.files import remove_tree
 from pytest_madengine.plan.runplan import Mount, Workspace
 
 
@@ -166,6 +168,58 @@ def test_a_kept_workspace_is_not_swept(tmp_path, root, builtin):
     kept = workspace.keep()
     assert sweep(tmp_path / "spaces") == []
     assert (kept / "root/models.json").exists()
+
+
+def killed_workspace(parent: Path) -> Path:
+    """A workspace whose owner died: nobody holds its lock."""
+    left = parent / "ws-left"
+    (left / "root/.madengine").mkdir(parents=True)
+    (left / "lock").touch()
+    return left
+
+
+def test_workspaces_of_other_results_directories_are_swept(tmp_path, root, builtin):
+    """faults 2.10: given killed sessions of several results directories, when another session begins, then
+    their workspaces go, those in use stay, and so does whatever is not noted or has another name.
+    """
+    places = tmp_path / "state/workspaces"
+    dead, alive, other = (tmp_path / name / "run" / ".workspaces" for name in ("dead", "alive", "other"))
+    lefts = [killed_workspace(directory) for directory in (dead, alive, other)]
+    wrong = killed_workspace(tmp_path / "precious")
+    for directory in (dead, alive, tmp_path / "precious", tmp_path / "gone/.workspaces"):
+        register(places, directory)
+    held = RunWorkspace(alive, Workspace(str(root)), builtin)
+    assert sweep_all(places) == []
+    assert [left.exists() for left in (*lefts, wrong)] == [False, False, True, True]
+    assert held.root.parent.exists()
+    held.remove()
+    assert sweep_all(places) == []
+    assert [note.read_text() for note in places.iterdir()] == [str(tmp_path / "precious")]
+
+
+def test_a_directory_that_never_got_its_lock_is_swept_when_it_is_old(tmp_path):
+    """faults 2.10: given a process killed while it made a workspace, then that goes, a new one stays."""
+    for name, age in ((".ws-old", 3600), (".ws-new", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    assert sweep(tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".ws-new"]
+
+
+def test_a_deep_tree_is_swept(tmp_path):
+    """faults 2.9: given a workspace deeper than any path may be long, then it is removed."""
+    left = killed_workspace(tmp_path)
+    deep = os.open(left / "root", os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d" * 30, dir_fd=deep)
+        below = os.open("d" * 30, os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=deep))
+    os.fchmod(deep, 0o500)
+    os.close(deep)
+    assert sweep(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_remove_tree_of_anything(tmp_path):
