@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -168,6 +170,30 @@ def append_line(path: Path, line: str) -> None:
             raise
 
 
+def open_regular(path: Path) -> int:
+    """A descriptor of a regular file for reading.  Never blocks and never follows a link.
+
+    For every file that a container can touch: a pipe in its place would block the reader for ever.
+
+    :raises OSError: absent, not readable, a link, or not a regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return handle
+
+
+def read_regular(path: Path, limit: int) -> bytes | None:
+    """The content of a regular file; ``None`` when it is not one, cannot be read, or has more bytes."""
+    try:
+        with os.fdopen(open_regular(path), "rb") as stream:
+            content = stream.read(limit + 1)
+    except OSError:
+        return None
+    return content if len(content) <= limit else None
+
+
 def remove_tree(path: Path) -> None:
     """Removes a file or a tree of any depth, also below directories without write permission.
 
@@ -180,7 +206,7 @@ def remove_tree(path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     waiting = [path]
-    moved = 0
+    names = (f".{token}-{number}" for token in [secrets.token_hex(8)] for number in itertools.count())
     while waiting:
         directory = waiting[-1]
         directory.chmod(0o700)
@@ -193,8 +219,7 @@ def remove_tree(path: Path) -> None:
                 continue
             if directory != path:
                 child.chmod(0o700)  # what is moved must be writable, for its ".."
-                moved += 1
-                child = child.rename(path / f".mad-removed-{moved}")
+                child = child.rename(path / next(names))
             waiting.append(child)
         if waiting[-1] is directory:
             waiting.pop().rmdir()

@@ -12,8 +12,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from pytest_madengine.executors.before import LARGEST, Before
 from pytest_madengine.executors.redaction import StreamRedactor
 from pytest_madengine.executors.workspace import CONTROL
+from pytest_madengine.files import open_regular
 from pytest_madengine.plan.script import WORKSPACE
 from pytest_madengine.secrets import Redactor
 from pytest_madengine.text import file_name
@@ -30,7 +32,9 @@ PATTERNS: Final = (
     "results*",
 )
 #: A results file larger than this many bytes is not read.
-LARGEST_RESULTS: Final = 64 * 1024 * 1024
+LARGEST_RESULTS: Final = LARGEST
+#: Directories below one that is collected; what lies deeper is left out.
+DEEPEST: Final = 64
 _CHUNK: Final = 1024 * 1024
 
 
@@ -55,11 +59,11 @@ class Collector:
     warnings: list[str] = field(default_factory=list)
     _collected: list[str] = field(default_factory=list)
 
-    def read_results(self, name: str, existing: frozenset[str], since: int | None) -> str | None:
+    def read_results(self, name: str, before: Before | None, since: int | None) -> str | None:
         """Text of a results file written by this run, from the workspace root, else the model directory.
 
-        :param existing: container paths that were there before the run phase: copies from the repository.
-        :param since: modification time in nanoseconds of a file made when the run phase began.
+        :param before: what existed when the script started; ``None``: it did not start.
+        :param since: that moment on the clock of the file system, in nanoseconds.
         """
         for base, shown in ((self.root, WORKSPACE), (self.model_dir, f"{WORKSPACE}/{self.model_dir.name}")):
             relative = PurePosixPath(name)
@@ -68,15 +72,15 @@ class Collector:
             path = self._inside(base / relative)
             if path is None:
                 continue
-            state = path.stat()
-            if f"{shown}/{name}" in existing and (since is None or state.st_mtime_ns < since):
+            content, modified = _read(path)
+            if content is None:
+                limit = f"has more than {LARGEST_RESULTS} bytes"
+                self.warnings.append(f"{shown}/{name} cannot be read or {limit}: it is not a results file")
+            elif before is None or since is None or modified < since or before.had(content):
                 self.warnings.append(f"{shown}/{name} was there before the run and is not a result of it")
-                continue
-            if state.st_size > LARGEST_RESULTS:
-                self.warnings.append(f"{shown}/{name} has {state.st_size} bytes, too many for a results file")
-                continue
-            # Numbers in it were measured, and words may be part of a column's name: the record masks more.
-            return self.redactor.name(path.read_bytes().decode("utf-8-sig", "replace"))
+            else:
+                # Numbers in it were measured, and words may be part of a column's name: the record masks more.
+                return self.redactor.name(content.decode("utf-8-sig", "replace"))
         return None
 
     def collect(self, patterns: Iterable[str]) -> tuple[str, ...]:
@@ -113,11 +117,16 @@ class Collector:
     def _keep(self, target: Path) -> None:
         """Brings the whole model directory to the artifacts directory, as it is."""
         if not self.copy and not os.path.lexists(target):
-            shutil.move(self.model_dir, target)
-            return
-        shutil.copytree(
-            self.model_dir, target, symlinks=True, dirs_exist_ok=True, copy_function=_copy_regular
-        )
+            with contextlib.suppress(OSError):
+                self.model_dir.rename(target)
+                return
+        try:
+            shutil.copytree(
+                self.model_dir, target, symlinks=True, dirs_exist_ok=True, copy_function=_copy_regular
+            )
+        except (OSError, RecursionError) as error:
+            first = str(error).partition("\n")[0][:200]
+            self._note(f"{self.model_dir.name}: {first}")
 
     def _not_ours(self, base: Path) -> frozenset[str]:
         return self.foreign | {CONTROL, self.model_dir.name} if base == self.root else frozenset()
@@ -152,14 +161,17 @@ class Collector:
         if os.path.lexists(target):
             self._collected.append(str(target.relative_to(self.artifacts)))
 
-    def _bring_one(self, source: Path, target: Path) -> None:
+    def _bring_one(self, source: Path, target: Path, depth: int = 0) -> None:
         mode = source.lstat().st_mode
         if stat.S_ISDIR(mode):
+            if depth > DEEPEST:
+                self._note(f"{source.relative_to(self.root).parts[0]} is deeper than {DEEPEST} directories")
+                return
             target.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(PermissionError):  # only root gives files away
                 os.chown(target, source.lstat().st_uid, source.lstat().st_gid)
             for child in _links_first(source.iterdir()):
-                self._bring_one(child, target / self._named(Path(child.name)))
+                self._bring_one(child, target / self._named(Path(child.name)), depth + 1)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         if stat.S_ISLNK(mode):
@@ -170,16 +182,20 @@ class Collector:
                 )
                 return
             _replace(target)
-            shutil.copy2(real, target)
+            _copy(real, target)
         elif stat.S_ISREG(mode):
             _replace(target)
             if self.copy or (self.keep_model_dir and source.is_relative_to(self.model_dir)):
-                shutil.copy2(source, target)
+                _copy(source, target)
             else:
                 shutil.move(source, target)
         else:
             return  # a pipe or a socket has no content
         self._redact(target)
+
+    def _note(self, text: str) -> None:
+        if f"{text}: not collected wholly" not in self.warnings:
+            self.warnings.append(f"{text}: not collected wholly")
 
     def _redact(self, path: Path) -> None:
         """Rewrites a collected file that holds a secret; leaves every other file untouched."""
@@ -249,8 +265,28 @@ def _replace(target: Path) -> None:
         target.unlink()
 
 
+def _read(path: Path) -> tuple[bytes | None, int]:
+    """Content and modification time of one and the same regular file."""
+    try:
+        with os.fdopen(open_regular(path), "rb") as stream:
+            content = stream.read(LARGEST_RESULTS + 1)
+            modified = os.fstat(stream.fileno()).st_mtime_ns
+    except OSError:
+        return None, 0
+    return (content if len(content) <= LARGEST_RESULTS else None), modified
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a regular file with its times; never waits for what a container put in its place."""
+    with os.fdopen(open_regular(source), "rb") as stream, target.open("xb") as copy:
+        shutil.copyfileobj(stream, copy, _CHUNK)
+        state = os.fstat(stream.fileno())
+        os.utime(copy.fileno(), ns=(state.st_atime_ns, state.st_mtime_ns))
+        os.fchmod(copy.fileno(), stat.S_IMODE(state.st_mode))
+
+
 def _copy_regular(source: str, target: str) -> None:
     """Copies regular files; a pipe or a socket would block or fail."""
     if stat.S_ISREG(os.lstat(source).st_mode):
         _replace(Path(target))
-        shutil.copy2(source, target)
+        _copy(Path(source), Path(target))

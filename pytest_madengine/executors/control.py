@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_madengine.errors import CredentialError
 from pytest_madengine.executors.events import LARGEST, Events, parse_events
 from pytest_madengine.plan.runplan import Clone, RunPlan
-from pytest_madengine.plan.script import KNOWN_HOSTS, SSH_KEY, render
+from pytest_madengine.plan.script import ASK, GO, KNOWN_HOSTS, NONCE, SSH_KEY, guarded, render
 
 
 class ControlDirectory:
@@ -18,6 +18,7 @@ class ControlDirectory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._events = -1
         self.warnings: list[str] = []
 
     def write(self, plan: RunPlan, nonce: str) -> None:
@@ -32,30 +33,45 @@ class ControlDirectory:
             host_versions=plan.script.host_versions or host_versions(),
             watched=plan.script.watched or watched,
         )
-        for name, content in render(script, nonce=nonce).items():
+        for name, content in guarded(render(script, nonce=nonce), nonce).items():
             (self._path / name).write_text(content, encoding="utf-8", errors="surrogateescape")
             (self._path / name).chmod(0o755)
-        (self._path / "events").touch()
-        (self._path / "events").chmod(0o666)
+        (self._path / NONCE).chmod(0o666)  # the script empties it, as whatever user it runs
+        if plan.multiple_results:
+            (self._path / ASK).touch()
+        # Read through this descriptor only: the workload may put anything in the place of the name.
+        self._events = os.open(
+            self._path / "events", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+        )
+        os.fchmod(self._events, 0o666)
         if script.clone is not None:
             self._write_ssh_files(script.clone, plan.options.user.partition(":")[0])
 
     def events(self) -> Events:
         """What the scripts reported so far; a record masks its texts, the numbers are times of ours."""
-        try:
-            with (self._path / "events").open("rb") as stream:
-                text = stream.read(LARGEST).decode("utf-8", "replace")
-        except OSError as error:
-            self.warnings.append(f"the run removed its events file: {error.strerror}")
+        if self._events < 0:
             return Events()
+        if not os.fstat(self._events).st_nlink:
+            self.warnings.append("the run removed its events file")
+        text = os.pread(self._events, LARGEST, 0).decode("utf-8", "replace")
         return parse_events(text)
 
-    def run_start(self) -> int | None:
-        """When the run phase began, on the clock of the file system, in nanoseconds."""
+    def let_go(self) -> int:
+        """Lets the script start; returns the moment on the clock of the file system, in nanoseconds."""
+        handle = os.open(
+            self._path / GO, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        )
         try:
-            return (self._path / "run-start").stat().st_mtime_ns
-        except OSError:
-            return None
+            os.utime(handle)
+            return os.fstat(handle).st_mtime_ns
+        finally:
+            os.close(handle)
+
+    def close(self) -> None:
+        """Closes what it holds open."""
+        if self._events >= 0:
+            os.close(self._events)
+            self._events = -1
 
     def _write_ssh_files(self, clone: Clone, user: str) -> None:
         """Copies the key and the known hosts; the script empties the key after the clone."""

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_madengine.errors import EngineError, MadError
+from pytest_madengine.executors.before import Before
 from pytest_madengine.executors.collecting import PATTERNS, Collector
 from pytest_madengine.executors.container import EngineContainer, NoBashError
 from pytest_madengine.executors.control import ControlDirectory
@@ -66,6 +67,9 @@ class DockerRun:
         self._workspace = RunWorkspace(workspaces, plan.workspace, common)
         self._control = ControlDirectory(self._workspace.control)
         self._kept = False
+        #: What existed before the script started, and when that was on the clock of the file system.
+        self._before: Before | None = None
+        self._since: int | None = None
         self._warnings: list[str] = []
 
     def __enter__(self) -> DockerRun:
@@ -77,6 +81,7 @@ class DockerRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._control.close()
         if self._kept:
             self._workspace.keep()
             return
@@ -115,7 +120,13 @@ class DockerRun:
         )
         log = artifacts / f"{plan.log_name}.run.live.log"
         started = time.time()
-        pump = LogPump(log, self._nonce, self._redactor, scanner, supervisor.on_marker, on_output)
+
+        def on_marker(name: str) -> None:
+            if name == "ready":
+                self._look_before()
+            supervisor.on_marker(name)
+
+        pump = LogPump(log, self._nonce, self._redactor, scanner, on_marker, on_output)
         with pump, closing(self._start(config)) as stream:
             interrupt = _follow(supervisor, stream, pump)
             if supervisor.kept:
@@ -191,6 +202,16 @@ class DockerRun:
     def _container_signal(self, name: str) -> None:
         self._container.signal(name)
 
+    def _look_before(self) -> None:
+        """Remembers what is there before the script starts, then lets it start."""
+        if self._plan.multiple_results and self._before is None:
+            space = self._workspace
+            suffix = Path(self._plan.multiple_results).suffix
+            self._before = Before(space.own(), space.visible, suffix)
+            if self._before.incomplete:
+                self._warnings.append("the model directory is too large to remember all of it before the run")
+            self._since = self._control.let_go()
+
     # ---- after --------------------------------------------------------------------------------------
 
     def _note_kept(self, pump: LogPump) -> None:
@@ -231,8 +252,7 @@ class DockerRun:
         )
         results, patterns = None, (*PATTERNS, *plan.workspace.collect)
         if plan.multiple_results:
-            started_ns = self._control.run_start()
-            results = collector.read_results(plan.multiple_results, events.existing, started_ns)
+            results = collector.read_results(plan.multiple_results, self._before, self._since)
             patterns = (*patterns, plan.multiple_results)
         collected = collector.collect(patterns)
         warnings = [*self._warnings, *self._control.warnings, *space.warnings, *collector.warnings]

@@ -113,7 +113,7 @@ class LogPump:
         self._redactor = redactor
         self._scanner, self._on_marker, self._on_output = scanner, on_marker, on_output
         self._splitter = MarkerSplitter(nonce)
-        self._scanning = False
+        self._scanning = self._scanned = False
         self._tail = b""
         self._begin_piece()
 
@@ -139,9 +139,9 @@ class LogPump:
                 self._write(self._decode(self._secrets.feed(output)))
             if name:
                 self._end_piece()
-                self._scanning = name == "run" or (
-                    self._scanning and name != "collect" and name != "handback"
-                )
+                # The run phase is scanned, once.
+                self._scanned = self._scanned or name in ("collect", "handback")
+                self._scanning = (self._scanning or name == "run") and not self._scanned
                 self._on_marker(name)
 
     def note(self, text: str) -> None:

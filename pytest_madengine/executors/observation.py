@@ -46,8 +46,9 @@ def make_result(
     else:
         step, code = (failed.name, failed.code) if failed is not None else ("", None)
     out_of_memory = events.oom_kills > 0 or ending.out_of_memory
+    exit_code, contradiction = _exit_code(events, supervisor, ending)
     return RunResult(
-        exit_code=events.exit_code,
+        exit_code=exit_code,
         ended_in=ended_in,
         failed_step=step,
         failed_step_code=code,
@@ -64,8 +65,20 @@ def make_result(
         log_tail=log_tail,
         multiple_results=multiple_results,
         kept_container=ending.name if supervisor.kept else "",
-        warnings=(*events.warnings, *warnings),
+        warnings=(*events.warnings, *warnings, *contradiction),
     )
+
+
+def _exit_code(events: Events, supervisor: Supervisor, ending: Ending) -> tuple[int | None, tuple[str, ...]]:
+    """The exit status of the script.  Where its events claim success, the engine has the last word.
+
+    The workload can write into the events file; the status of the container's first process is out of its
+    reach, and it is 0 only when the script and all steps ended well.
+    """
+    code, status = events.exit_code, ending.exit_status
+    if code != 0 or not status or supervisor.stopping or supervisor.kept or events.failed:
+        return code, ()
+    return status, (f"the run's events say exit status 0, the engine says {status}",)
 
 
 def _ended_in(events: Events, supervisor: Supervisor) -> str:

@@ -59,6 +59,8 @@ class Supervisor:
         self._on_phase, self._cancel, self._keep, self._clock = on_phase, cancel, keep, clock
         self._stage = _Stage.RUNNING
         self._deadline: float | None = None
+        #: Markers that came, and those of the phases before them.
+        self._begun: set[str] = set()
         self.phase = "prepare"
         self.timed_out = ""
         self.timeout: float | None = None
@@ -89,12 +91,20 @@ class Supervisor:
 
     def on_marker(self, name: str) -> None:
         """A marker came through the output: a phase begins."""
+        if name in self._begun:
+            return  # phases begin once, in their order
+        self._begun.add(name)
         if name == "kept":
-            self.kept = True
+            self.kept = self._keep
         elif name == "handback":
             if self._stage is _Stage.STOPPING:
                 self._deadline = self._clock() + HAND_BACK_LIMIT
+            elif self._deadline is None and not self.stopping:
+                self._limits[self.phase] = HAND_BACK_LIMIT
+                self._limit_phase(self.phase)
         elif name in self._limits and not self.stopping:
+            names = list(self._limits)
+            self._begun.update(names[: names.index(name)])
             self.phase = name
             self._limit_phase(name)
             if self._on_phase is not None:

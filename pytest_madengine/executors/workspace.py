@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import stat
 import tempfile
@@ -25,7 +26,7 @@ from typing import IO, Final
 
 from pytest_madengine.errors import PlanError
 from pytest_madengine.executors.common import merge_common
-from pytest_madengine.files import is_temporary, remove_tree, safe_name, write_atomic
+from pytest_madengine.files import is_temporary, remove_tree, write_atomic
 from pytest_madengine.plan.runplan import Mount, Workspace
 from pytest_madengine.plan.script import CONTROL_DIR, WORKSPACE
 
@@ -153,6 +154,18 @@ class RunWorkspace:
         except OSError as error:
             raise PlanError(f"cannot read the MAD root {self._spec.root}: {error.strerror}") from error
         return [name for name in names if name not in hidden and not is_temporary(name)]
+
+    @property
+    def visible(self) -> tuple[Path, ...]:
+        """What the run sees of the MAD root, read-only."""
+        return (*(source for source, _ in self._shown.values()), Path(self._spec.root, "scripts"))
+
+    def own(self) -> list[Path]:
+        """Files and directories of the run itself: neither mounts nor the control directory."""
+        with os.scandir(self.root) as entries:
+            return [
+                Path(e.path) for e in entries if e.name not in {*self.foreign, CONTROL} and not e.is_symlink()
+            ]
 
     def vanished(self) -> frozenset[str]:
         """Container paths of entries of the MAD root that were there in :meth:`prepare` and are not now.
@@ -290,7 +303,8 @@ def register(places: Path, workspaces: Path) -> None:
     :param places: directory of these notes, private to the user.
     """
     with contextlib.suppress(OSError):  # the notes only help to clean up
-        write_atomic(places / safe_name(str(workspaces)), str(workspaces))
+        name = hashlib.sha256(os.fsencode(workspaces)).hexdigest()
+        write_atomic(places / name, str(workspaces))
 
 
 def sweep_all(places: Path, skip: Path | None = None) -> list[Path]:

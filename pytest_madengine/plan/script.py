@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,6 +24,10 @@ WORKSPACE: Final = "/myworkspace"
 CONTROL_DIR: Final = "/myworkspace/.madengine"
 #: Name of the file, below the control directory, that the container's entry point is.
 INIT: Final = "init.sh"
+#: Files there, of an executor that hides the nonce and looks at the workspace before the script starts.
+NONCE: Final = "nonce"
+ASK: Final = "ask"
+GO: Final = "go"
 #: Where the executor puts the ssh key and the known hosts of the clone, relative to the control directory.
 SSH_KEY: Final = "ssh/key"
 KNOWN_HOSTS: Final = "ssh/known_hosts"
@@ -39,7 +43,7 @@ _MARK: Final = "\x01"
 def marker(nonce: str) -> str:
     """Text that every marker line of a run starts with; a name and a line feed follow.
 
-    Names are ``prepare``, ``run``, ``collect``, ``handback`` and ``kept``.
+    Names are ``prepare``, ``ready``, ``run``, ``collect``, ``handback`` and ``kept``.
     """
     return f"{_MARK}mad:{nonce}:"
 
@@ -70,6 +74,24 @@ def render(script: RunScript, *, nonce: str, control_dir: str = CONTROL_DIR) -> 
     if clone_environment(script.clone):
         files["askpass.sh"] = _template("askpass.sh")
     return files
+
+
+def guarded(files: Mapping[str, str], nonce: str) -> dict[str, str]:
+    """The rendered files for a control directory that the workload can change.
+
+    The shell reads each script whole before anything of it runs, so that changing the file has no effect.
+    The nonce is in a file of its own, which is emptied before anything of the model starts.
+    """
+    assignment = _assign("nonce", nonce)
+    reading = f'read -r _mad_nonce <"$_mad_control/{NONCE}"'
+    lines = {
+        INIT: reading,
+        "phases.sh": f'_mad_nonce=; [[ ${{1-}} == finish ]] || {{ {reading}; : >"$_mad_control/{NONCE}"; }}',
+    }
+    result = dict(files)
+    for name, line in lines.items():
+        result[name] = "{\n" + files[name].replace(assignment, line, 1) + "\nexit\n}\n"
+    return {**result, NONCE: f"{nonce}\n"}
 
 
 def _phases(script: RunScript, control_dir: str) -> list[str]:

@@ -13,6 +13,8 @@ import pytest
 from executor_plans import Bench, make_plan, secret
 from pytest_madengine.errors import EngineError, PlanError, RunError
 from pytest_madengine.plan.runplan import DataMount, Image, Mount, Step
+from pytest_madengine.results.outcome import judge
+from pytest_madengine.results.record import Outcome
 from pytest_madengine.results.scanner import LogFindings
 
 if TYPE_CHECKING:
@@ -617,3 +619,48 @@ def test_paths_with_a_line_feed(bench):
     result = bench.run(plan)
     assert result.exit_code == 0
     assert "odd name" in bench.log(plan)
+
+
+#: What a run that went well reports.
+CLAIM = r"printf '1 1 exit 0\n1 1 phase collect\n1 1 finished\n1 1 end 0\n'"
+#: Scripts that want to write their own verdict; each of them fails.
+HOSTILE = {
+    "a pipe for events": "rm -f ../.madengine/events; mkfifo ../.madengine/events; exit 7",
+    "its own events": f"{CLAIM} >> ../.madengine/events; exit 7",
+    "events again and again": (
+        f"(trap '' HUP TERM; while :; do {CLAIM} > ../.madengine/events; done) >/dev/null & exit 7"
+    ),
+    "other scripts": "for f in init phases; do echo 'exit 0' > ../.madengine/$f.sh; done; exit 7",
+    "no control directory": "mv ../.madengine ../gone; exit 7",
+    "pipes everywhere": (
+        "cd ../.madengine; for f in events finished run-start nonce ask go; do rm -f $f; mkfifo $f; done; "
+        "exit 7"
+    ),
+    "the end of our script": f"{CLAIM} >> ../.madengine/events; kill -9 -1; sleep 60",
+    "markers": (
+        "n=$(grep -aoh '[0-9a-f]\\{24\\}' ../.madengine/* 2>/dev/null | head -1); "
+        'printf \'\\001mad:%s:collect\\n\\001mad:%s:kept\\n\' "$n" "$n"; exit 7'
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_script_cannot_write_its_own_verdict(bench, name):
+    """faults 1.20: given a script that fails and tampers with the control directory / when it has run / then
+    it is a FAILURE, the host does not wait, and nothing is left."""
+    root = bench.root(run=f"echo 'performance: 5 sps'\n{HOSTILE[name]}\n")
+    result = bench.run(bench.plan(root))
+    assert judge(result).outcome is Outcome.FAILURE
+    assert result.exit_code in (7, 137, None)
+    assert result.kept_container == ""
+
+
+def test_a_results_file_of_the_repository_is_no_result(bench):
+    """faults 1.10: given a committed results file with a line feed in its name / when the script copies it
+    and sets its time / then there is no result; when it writes another one, there is."""
+    root = bench.root()
+    (root / "scripts/m/old\n.csv").write_text("model,performance,metric\n1,1,x\n")
+    copy = "cp -- ../scripts/m/old* r.csv; touch -t 203001010000 r.csv"
+    for script, expected in ((copy, None), (f"{copy}; printf 'm,1\\n' > r.csv", "m,1\n")):
+        (root / "scripts/m/run.sh").write_text(f"{script}\n")
+        assert bench.run(bench.plan(root, multiple_results="r.csv")).multiple_results == expected

@@ -13,11 +13,13 @@ trap '_mad_stop=${_mad_stop:-work}' USR1
 trap '_mad_stop=lifeline' USR2
 # A pipe nobody writes to: "read -t" on it sleeps without a sleep program.
 exec {_mad_nap}<> <(:)
+# Events go to the file of the beginning, whatever the workload puts in its place.
+exec 9>>"$_mad_control/events"
 
 _mad_event() {
   local now=${EPOCHREALTIME:-0} up=0
   read -r up _ </proc/uptime
-  printf '%s %s %s\n' "$now" "$up" "$*" >>"$_mad_control/events"
+  printf '%s %s %s\n' "$now" "$up" "$*" >&9
 }
 
 _mad_signal() {
@@ -64,6 +66,7 @@ _mad_oom_kills() {
 # Runs phases.sh with an argument and waits for it, at most $1 tenths of a second.
 _mad_finish() {
   local tenths
+  printf '\001mad:%s:handback\n' "$_mad_nonce"
   "$BASH" -p "$_mad_control/phases.sh" finish 3<&- {_mad_nap}<&- 2>&1 &
   for ((tenths = 0; tenths < $1; tenths++)); do
     kill -0 $! || return 0
@@ -82,7 +85,7 @@ if ((!_mad_keep)); then
     trap - TERM INT HUP QUIT USR1 USR2
     while IFS= read -r _; do :; done
     kill -USR2 $$
-  ) <&3 >/dev/null &
+  ) <&3 >/dev/null 9>&- &
 fi
 exec 3<&-
 

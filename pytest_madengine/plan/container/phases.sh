@@ -5,16 +5,23 @@
 
 exec 2>&1
 _mad_workspace=${_mad_control%/*}
+# The first process opened the events; nothing of the model gets this descriptor.
+{ : >&9; } 2>/dev/null || exec 9>>"$_mad_control/events"
 
 _mad_event() {
   local now=${EPOCHREALTIME:-0} up=0
   read -r up _ </proc/uptime
-  printf '%s %s %s\n' "$now" "$up" "$*" >>"$_mad_control/events"
+  printf '%s %s %s\n' "$now" "$up" "$*" >&9
 }
 
 _mad_phase() {
   _mad_event phase "$1"
-  printf '\001mad:%s:%s\n' "$_mad_nonce" "$1"
+  _mad_mark "$1"
+}
+
+# Without its nonce a marker would be nothing but noise in the log.
+_mad_mark() {
+  [[ -z $_mad_nonce ]] || printf '\001mad:%s:%s\n' "$_mad_nonce" "$1"
 }
 
 _mad_warn() {
@@ -140,7 +147,7 @@ _mad_describe() {
   printf 'USER: %s\n' "${user:-uid $EUID}"
   for tool in "${_mad_smi[@]}"; do
     if _mad_has "${tool%% *}"; then
-      "$BASH" -c "$tool" && break
+      "$BASH" -c "$tool" 9>&- && break
     fi
   done
   _mad_versions
@@ -185,7 +192,7 @@ _mad_trust_directories() {
 _mad_git() {
   LC_ALL=C GIT_TERMINAL_PROMPT=0 GIT_ASKPASS=$_mad_askpass GIT_SSH_COMMAND=$_mad_ssh \
     MAD_CLONE_HOST=$_mad_clone_host MAD_CLONE_USERNAME=$_mad_username MAD_CLONE_PASSWORD=$_mad_password \
-    git "$@" </dev/null
+    git "$@" </dev/null 9>&-
 }
 
 _mad_clone() {
@@ -220,7 +227,7 @@ _mad_clone() {
 # A pre- or post-script: the file is copied into the model directory and run there.
 _mad_script() {
   local script=$1 command=$2
-  cp -f "$_mad_workspace/$script" "$_mad_model_dir/" && cd "$_mad_model_dir" && bash -c "$command"
+  cp -f "$_mad_workspace/$script" "$_mad_model_dir/" && cd "$_mad_model_dir" && bash -c "$command" 9>&-
 }
 
 _mad_data() {
@@ -228,7 +235,7 @@ _mad_data() {
   [[ -d $home ]] || mkdir -p "$home" || return
   cd "$home" || return
   set -m # a process group of its own, so that the limit ends all of it
-  bash -c "$command" </dev/null &
+  bash -c "$command" </dev/null 9>&- &
   pid=$!
   (
     exec {nap}<> <(:)
@@ -287,19 +294,33 @@ _mad_optional_step() {
   ((status == 0)) || _mad_warn "$name failed with status $status"
 }
 
+# Lets the host look at the workspace before the script can change anything in it.
+_mad_await_host() {
+  local tries nap
+  [[ -e $_mad_control/ask ]] || return
+  _mad_mark ready
+  exec {nap}<> <(:)
+  for ((tries = 0; tries < 1200; tries++)); do
+    [[ -e $_mad_control/go ]] && break
+    read -rt 0.02 -u "$nap"
+  done
+  exec {nap}<&-
+}
+
 _mad_run() {
   local file
   for file in "${_mad_watched[@]}"; do
     [[ -e $_mad_workspace/$file ]] && _mad_event existing "$_mad_workspace/$file"
     [[ -e $_mad_model_dir/$file ]] && _mad_event existing "$_mad_model_dir/$file"
   done
+  _mad_await_host
   : >"$_mad_control/run-start"
   if ! cd "$_mad_model_dir"; then
     _mad_fail 1 "model directory"
     return
   fi
   _mad_phase run
-  bash -c "$_mad_run_line"
+  bash -c "$_mad_run_line" 9>&-
   _mad_code=$?
   _mad_event exit "$_mad_code"
 }

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
+from pytest_madengine.executors.before import Before
 from pytest_madengine.executors.collecting import PATTERNS, Collector
+from pytest_madengine.files import open_regular, read_regular
 from pytest_madengine.secrets import Redactor
+
+#: Nothing existed before the run.
+NOTHING = Before([], [], "")
 
 
 class Space:
@@ -180,20 +187,82 @@ def test_results_of_the_workspace_root_come_first(space):
     """Section 12.3, place."""
     space.write("r.csv", "root")
     space.write("run_directory/r.csv", "model")
-    assert space.collector().read_results("r.csv", frozenset(), 0) == "root"
-    assert space.collector("r.csv").read_results("r.csv", frozenset(), 0) == "model"
+    assert space.collector().read_results("r.csv", NOTHING, 0) == "root"
+    assert space.collector("r.csv").read_results("r.csv", NOTHING, 0) == "model"
 
 
-def test_results_that_were_there_before(space):
-    """Defect 2: given a results file copied from the repository / when nothing wrote it / then none."""
-    path = space.write("run_directory/r.csv")
-    written = path.stat().st_mtime_ns
+@pytest.mark.parametrize(
+    "how",
+    ["moved", "copied", "hard link", "touched", "in place", "from the repository", "from above", "linked to"],
+)
+def test_results_that_were_there_before(space, tmp_path, how):
+    """faults 1.10, defect 2: given a file that existed before the run, when it becomes the results file in
+    whatever way, then it is no result of the run, and that is said.
+    """
+    old = space.write("run_directory/sub/old.csv", "model,performance,metric\n1,1,x\n")
+    committed = tmp_path / "mad/scripts/m/committed\n.csv"
+    committed.parent.mkdir(parents=True)
+    committed.write_text("model,performance,metric\n1,2,x\n")
+    path = space.model / "r.csv"
+    before = Before([space.model], [tmp_path / "mad"], ".csv")
+    if how == "moved":
+        old.rename(path)
+    elif how == "hard link":
+        path.hardlink_to(old)
+    elif how == "from the repository":
+        shutil.copyfile(committed, path)
+    elif how == "from above":
+        shutil.copyfile(old, space.root / "r.csv")
+    elif how == "linked to":
+        path.symlink_to(old)
+    else:
+        shutil.copyfile(old, path)
+    if how == "touched":
+        os.utime(path, (time.time() + 10**6,) * 2)
+    if how == "in place":
+        path.write_text(old.read_text())
     collector = space.collector()
-    assert collector.read_results("r.csv", frozenset({MODEL}), written + 1) is None
-    assert collector.warnings
-    assert collector.read_results("r.csv", frozenset({MODEL}), None) is None
-    assert collector.read_results("r.csv", frozenset({MODEL}), written) == "x"
-    assert collector.read_results("r.csv", frozenset(), written + 1) == "x"
+    assert collector.read_results("r.csv", before, 0) is None
+    assert "was there before the run and is not a result of it" in collector.warnings[0]
+
+
+def test_results_that_replace_what_was_there(space):
+    """faults 1.10: given a committed results file, when the run writes another one over it, then that counts;
+    one with an older time than the run does not, nor any when the script never started.
+    """
+    path = space.write("run_directory/r.csv", "old")
+    before = Before([space.model], [], ".csv")
+    path.write_text("new")
+    written = path.stat().st_mtime_ns
+    assert space.collector().read_results("r.csv", before, written) == "new"
+    assert space.collector().read_results("r.csv", before, written + 1) is None
+    assert space.collector().read_results("r.csv", None, None) is None
+
+
+def test_a_pipe_in_the_place_of_a_file_blocks_nobody(space):
+    """faults 1.20: given pipes where the host reads files, then nothing waits for a writer."""
+    for name in ("r.csv", "run_directory/a.csv"):
+        (space.root / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(space.root / name)
+    before = Before([space.model], [space.root], ".csv")
+    assert not before.had(b"x")
+    assert read_regular(space.root / "r.csv", 10) is None
+    assert space.collector().read_results("r.csv", before, 0) is None
+    with pytest.raises(OSError):
+        open_regular(space.root / "r.csv")
+
+
+def test_a_tree_that_is_too_deep_is_left_with_a_note(space):
+    """faults 2.9: given a deep tree among what is collected, then the rest is collected, and it is said."""
+    space.write("results/a.txt", "a")
+    deep = space.root / "results"
+    for _ in range(100):
+        deep = deep / "d"
+        deep.mkdir()
+    collector = space.collector()
+    assert "results" in collector.collect(["results*"])
+    assert (space.artifacts / "results/a.txt").read_text() == "a"
+    assert collector.warnings == ["results is deeper than 64 directories: not collected wholly"]
 
 
 @pytest.mark.parametrize(
@@ -205,13 +274,13 @@ def test_no_results(space, tmp_path, name):
     os.mkfifo(space.root / "pipe")
     (space.root / "out").mkdir()
     (space.root / "link").symlink_to(tmp_path / "r.csv")
-    assert space.collector().read_results(name, frozenset(), 0) is None
+    assert space.collector().read_results(name, NOTHING, 0) is None
 
 
 def test_results_behind_a_link_with_odd_bytes_and_secrets(space):
     (space.root / "data.csv").write_bytes(b"\xef\xbb\xbfmodel,\xff,s3cr3t-token\n")
     (space.root / "r.csv").symlink_to("data.csv")
-    text = space.collector(secrets=("s3cr3t-token",)).read_results("r.csv", frozenset(), 0)
+    text = space.collector(secrets=("s3cr3t-token",)).read_results("r.csv", NOTHING, 0)
     assert text == "model,\ufffd,***\n"
 
 
@@ -219,8 +288,8 @@ def test_results_that_are_too_large(space, monkeypatch):
     monkeypatch.setattr("pytest_madengine.executors.collecting.LARGEST_RESULTS", 3)
     space.write("r.csv", "long text")
     collector = space.collector()
-    assert collector.read_results("r.csv", frozenset(), 0) is None
-    assert "9 bytes" in collector.warnings[0]
+    assert collector.read_results("r.csv", NOTHING, 0) is None
+    assert "more than 3 bytes" in collector.warnings[0]
 
 
 def test_names_of_collected_files_are_readable_and_have_no_secrets(space):

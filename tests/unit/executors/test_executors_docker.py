@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from pytest_madengine.plan.runplan import (
     RunScript,
     Workspace,
 )
+from pytest_madengine.results.outcome import judge
+from pytest_madengine.results.record import Outcome
 from pytest_madengine.secrets import Redactor, Secret
 from pytest_madengine.settings import PhaseTimeouts
 from requests import Response
@@ -69,8 +72,8 @@ class PaperEngine:
         return next(Path(mount["Source"]) for mount in mounts if mount["Target"] == "/myworkspace")
 
     def marker(self, name: str) -> None:
-        line = (self.root / ".madengine/init.sh").read_text().split("_mad_nonce=")[1].split("\n")[0]
-        self.say(f"\x01mad:{line}:{name}\n")
+        nonce = (self.root / ".madengine/nonce").read_text().strip()
+        self.say(f"\x01mad:{nonce}:{name}\n")
 
     def say(self, text: str) -> None:
         data = text.encode()
@@ -321,6 +324,74 @@ def test_a_workload_that_removes_the_events(office):
     result = office.run(PaperEngine(work))
     assert any("removed its events file" in warning for warning in result.warnings)
     assert result.exit_code is None
+
+
+@pytest.mark.parametrize("place", ["pipe", "link", "directory", "appended", "replaced", "flood"])
+def test_a_workload_that_writes_its_own_events(office, tmp_path, place):
+    """faults 1.20: given a failed run that claims success in its events, in whatever way, then the engine's
+    exit status has the last word, and nothing waits for a pipe.
+    """
+
+    def work(engine: PaperEngine) -> None:
+        engine.marker("run")
+        events = engine.root / ".madengine/events"
+        if place in ("appended", "flood"):
+            events.write_text(EVENTS + "garbage\n" * (1_000_000 if place == "flood" else 1))
+        else:
+            events.unlink()
+        if place == "pipe":
+            os.mkfifo(events)
+        elif place == "link":
+            (engine.root / "mine").write_text(EVENTS)
+            events.symlink_to("../mine")
+        elif place == "directory":
+            events.mkdir()
+        elif place == "replaced":
+            events.write_text(EVENTS)
+        engine.say("performance: 5 x\n")
+        engine.end(3)
+
+    result = office.run(PaperEngine(work))
+    assert judge(result).outcome is Outcome.FAILURE
+    assert result.exit_code in (3, None)
+
+
+def test_the_nonce_is_in_no_file_of_the_scripts(office):
+    """faults 1.20: given the control directory when the container starts, then only one file has the nonce,
+    and the scripts empty it before anything of the model runs.
+    """
+    found: list[str] = []
+
+    def work(engine: PaperEngine) -> None:
+        control = engine.root / ".madengine"
+        nonce = (control / "nonce").read_text().strip()
+        found.extend(path.name for path in control.iterdir() if nonce in path.read_text())
+        found.append((control / "phases.sh").read_text()[:2])
+        engine.finish()
+
+    office.run(PaperEngine(work))
+    assert found == ["nonce", "{\n"]
+
+
+def test_results_that_existed_before_the_script_started(office):
+    """faults 1.10: given a results file that was cloned, when the script renames it, then it is no result."""
+    seen: list[bool] = []
+
+    def work(engine: PaperEngine) -> None:
+        old = engine.root / "run_directory/old.csv"
+        old.write_text("model,performance,metric\n1,2,x\n")
+        engine.marker("ready")
+        go = engine.root / ".madengine/go"
+        while not go.exists():
+            threading.Event().wait(0.005)
+        seen.append((engine.root / ".madengine/ask").exists())
+        old.rename(engine.root / "run_directory/r.csv")
+        engine.finish()
+
+    result = office.run(PaperEngine(work), office.plan(multiple_results="r.csv"))
+    assert seen == [True]
+    assert result.multiple_results is None
+    assert any("was there before the run" in warning for warning in result.warnings)
 
 
 def test_a_limit(office):

@@ -217,3 +217,11 @@ def test_the_scanner_sees_what_was_measured(tmp_path):
     pumped = Pumped(tmp_path / "log", ("123456",))
     assert pumped.feed(MARK + b"run\nperformance: 123456 tok/s\n") == "performance: *** tok/s\n"
     assert pumped.scanner.findings().performance == (("123456", "tok/s"),)
+
+
+def test_the_run_phase_is_scanned_once(tmp_path):
+    """faults 1.20: given a second run marker after the end of the run phase, then nothing more is scanned."""
+    pumped = Pumped(tmp_path / "log")
+    run, collect = MARK + b"run\n", MARK + b"collect\n"
+    pumped.feed(run + b"performance: 1 x\n" + collect + b"performance: 2 x\n" + run + b"performance: 3 x\n")
+    assert pumped.scanner.findings().performance == (("1", "x"),)

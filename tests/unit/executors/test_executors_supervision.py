@@ -154,3 +154,19 @@ def test_keep_alive_ends_only_the_work():
 def test_unknown_markers_are_ignored():
     scene = Scene("nonsense", "run")
     assert scene.play().phase == "run"
+
+
+def test_a_phase_begins_once_and_in_its_order():
+    """faults 1.20: given markers that are repeated or come too late, then no limit begins anew."""
+    scene = Scene("prepare", "run", 40, "run", "prepare", 40, "kept", "collect", "run")
+    supervisor = scene.play()
+    assert (supervisor.timed_out, supervisor.kept) == ("run", False)
+    assert scene.phases == ["prepare", "run"]
+    assert scene.signals[0] == (60, "TERM")
+
+
+def test_handing_back_without_a_limit_of_its_own_is_bounded():
+    """faults 1.20: given no limit for collect, when handing back hangs, then it ends all the same."""
+    scene = Scene("prepare", "run", "collect", "handback", 10_000.0, limits={"collect": None})
+    assert scene.play().timed_out == "collect"
+    assert scene.signals[0] == (HAND_BACK_LIMIT, "TERM")

@@ -1,0 +1,87 @@
+"""What existed before a run: whatever has that content is not a result of it, whatever its name and time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from pytest_madengine.files import read_regular
+
+#: Bytes of the largest file that is remembered: no results file that is read is larger.
+LARGEST: Final = 64 * 1024 * 1024
+#: Bytes and files that are read before a run at most; files that look like results come first.
+_BUDGET: Final = 512 * 1024 * 1024
+_FILES: Final = 50_000
+#: Entries of the MAD root that are looked at.
+_ENTRIES: Final = 500_000
+
+
+class Before:
+    """The content of files, taken when the model's script is about to start.
+
+    :param own: directories of the workspace: read at once, because the run may change them.
+    :param shown: files and directories that the run sees read-only: read when something is compared.
+    :param suffix: ending of the results file; files with it are read first.
+    """
+
+    def __init__(self, own: Iterable[Path], shown: Iterable[Path], suffix: str) -> None:
+        self._shown = tuple(shown)
+        self._known: set[bytes] = set()
+        #: Not every file could be read within bounds.
+        self.incomplete = False
+        files = [file for directory in own for file in _regular_files(directory, _ENTRIES)]
+        files.sort(key=lambda file: (not file[0].name.endswith(suffix), file[1]))
+        budget = _BUDGET
+        for path, size in files[:_FILES]:
+            if not size or size > LARGEST:
+                continue
+            budget -= size
+            if budget < 0:
+                self.incomplete = True
+                break
+            content = read_regular(path, LARGEST)
+            if content is not None:
+                self._known.add(_digest(content))
+        self.incomplete = self.incomplete or len(files) > _FILES
+
+    def had(self, content: bytes) -> bool:
+        """True when a file with this content existed before the run."""
+        if not content:
+            return False
+        digest = _digest(content)
+        if digest in self._known:
+            return True
+        for place in self._shown:
+            for path, size in _regular_files(place, _ENTRIES):
+                if size == len(content):
+                    found = read_regular(path, LARGEST)
+                    if found is not None and _digest(found) == digest:
+                        return True
+        return False
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _regular_files(place: Path, limit: int) -> Iterator[tuple[Path, int]]:
+    """Regular files at or below a path with their sizes; links and directories of others are left out."""
+    if place.is_file():
+        yield place, place.stat().st_size
+        return
+    waiting = [place]
+    while waiting and limit > 0:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    limit -= 1
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name != ".git":
+                            waiting.append(Path(entry.path))
+                    elif entry.is_file(follow_symlinks=False):
+                        yield Path(entry.path), entry.stat(follow_symlinks=False).st_size
+        except OSError:
+            continue  # gone, not readable, or deeper than a path may be long
