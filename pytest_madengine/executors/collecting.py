@@ -79,7 +79,7 @@ class Collector:
             elif before is None or since is None or modified < since or before.had(content):
                 self.warnings.append(f"{shown}/{name} was there before the run and is not a result of it")
             else:
-                # Numbers in it were measured, and words may be part of a column's name: the record masks more.
+                # Numbers in it were measured, words may be part of a column's name: the record masks more.
                 return self.redactor.name(content.decode("utf-8-sig", "replace"))
         return None
 
