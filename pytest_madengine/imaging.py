@@ -42,7 +42,7 @@ def image_for(run: ItemRun, again: bool = False) -> Image:
         return listed_image(run, entry)
     request = build_request(run)
     run.warnings += [note for note in request.notes if note not in run.warnings]
-    image = session.builder.ensure(request, retry=again)
+    image = session.builder.ensure(request, retry=again, warn=run.warnings.append)
     if spec.dockerfile is not None:
         run.warnings += spec.dockerfile.warnings
     return image

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_madengine.itemrun import ItemRun
     from pytest_madengine.plan.runplan import RunPlan
+    from pytest_madengine.secrets import Secret
 
 
 def plan_for(run: ItemRun) -> RunPlan:
@@ -48,8 +49,22 @@ def plan_for(run: ItemRun) -> RunPlan:
         owner=(os.getuid(), os.getgid()),
         environ=session.settings.environ,
         labels=labels,
+        proxies=_proxies(run),
     )
     return build_plan(request)
+
+
+def _proxies(run: ItemRun) -> dict[str, str | Secret]:
+    """Proxies of the docker client; one whose URL has a password is a secret."""
+    from pytest_madengine.images.endpoint import client_proxies
+    from pytest_madengine.secrets import Redactor, Secret
+
+    masks = Redactor()
+    found: dict[str, str | Secret] = {}
+    for name, value in client_proxies(run.session.settings.environ).items():
+        found[name] = value if masks.text(value) == value else Secret(value)
+    run.session.redactor.add(*(value for value in found.values() if isinstance(value, Secret)))
+    return found
 
 
 def _path_exists(text: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_madengine.errors import EngineError, MadError, PlanError, RunError
@@ -11,6 +13,8 @@ from pytest_madengine.executors.stream import AttachedStream
 if TYPE_CHECKING:
     from docker import DockerClient
 
+#: What engines say about a path of ours that they cannot see.
+_UNSEEN: Final = re.compile(r"bind source path does not exist: (?P<path>/.*?)\s*$")
 #: What engines say when the entry point is not in the image.
 _NO_PROGRAM: Final = ("executable file not found", "no such file or directory", "not found in $PATH")
 
@@ -32,6 +36,15 @@ def explain(error: Exception, doing: str) -> MadError:
     if isinstance(error, docker.errors.APIError):
         text = " ".join(str(error.explanation or error).split())
         code = error.status_code or 500
+        unseen = _UNSEEN.search(text)
+        if unseen and Path(unseen["path"]).exists():
+            return EngineError(
+                f"{doing}: the container engine does not see this file system: {unseen['path']} exists here, "
+                "but not where the engine runs",
+                hint="a container with the host's engine socket needs the repository, the results directory "
+                "and /tmp under the same paths as on the host (docker run -v $PWD:$PWD -w $PWD ...); with a "
+                "remote engine, start the session on its host",
+            )
         if "bind source path does not exist" in text or "invalid mount config" in text:
             return PlanError(f"{doing}: {text}", hint="check docker_mounts and the data of the model")
         if 400 <= code < 500 and code not in (401, 403, 404, 409):

@@ -14,13 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_madengine.errors import EngineError, MadError
+from pytest_madengine.errors import EngineError, MadError, PullError
 from pytest_madengine.files import utc_precise
 from pytest_madengine.images.buildfiles import PROOF, build_files
 from pytest_madengine.images.buildlog import open_build_log
 from pytest_madengine.images.cli import DockerCli, find_docker_cli
 from pytest_madengine.images.command import build_argv, build_environ, pull_environ
 from pytest_madengine.images.dockerfile import read_dockerfile
+from pytest_madengine.images.dockerlines import directives
 from pytest_madengine.images.endpoint import find_endpoint
 from pytest_madengine.images.local import (
     add_name,
@@ -32,9 +33,10 @@ from pytest_madengine.images.local import (
 )
 from pytest_madengine.images.locking import host_lock
 from pytest_madengine.images.memory import Built, Failed, forget, recall, remember
+from pytest_madengine.images.naming import is_reference
 from pytest_madengine.images.process import run_streaming
 from pytest_madengine.images.request import BuildRequest, build_key, make_build_request
-from pytest_madengine.images.verdict import build_failure, pull_failure, timed_out
+from pytest_madengine.images.verdict import build_failure, pull_failure, registry_is_silent, timed_out
 from pytest_madengine.plan.runplan import Image
 from pytest_madengine.secrets import Redactor, Secret
 
@@ -66,12 +68,15 @@ class ImageBuilder:
         self._state_dir = state_dir
         self._host_lock_dir = host_lock_dir
 
-    def ensure(self, request: BuildRequest, *, retry: bool = False) -> Image:
+    def ensure(
+        self, request: BuildRequest, *, retry: bool = False, warn: Callable[[str], object] = str
+    ) -> Image:
         """The image of a request: built now, or by an equal request of this session before.
 
         A failed build fails every equal request with the same error, without building again.
 
         :param retry: build again when the earlier failure was one of the machine, not of the Dockerfile.
+        :param warn: told what the record should say about the image.
         :raises BuildError: the Dockerfile cannot be built, or the limit expired.
         :raises PullError: a base image cannot be pulled.
         :raises EngineError: no engine, no client, or the engine broke off.
@@ -93,6 +98,8 @@ class ImageBuilder:
                 _share_log(known.build_log, request.log_path)
         if isinstance(known, Failed):
             raise known.error()
+        for text in known.warnings:
+            warn(text)
         return Image(
             name=request.names[0],
             id=known.id,
@@ -132,6 +139,9 @@ class ImageBuilder:
         self._client_factory()  # says what is wrong with the engine more clearly than the command line
         cli = find_docker_cli(self._environ)
         known = self._build_once(request, key, cli)
+        if isinstance(known, Failed) and self._has_base(request, known):
+            local = self._build_locally(request, key, cli, known)
+            return known if local is None else local
         if known is None:
             known = self._build_once(replace(request, no_cache=True), key, cli, again=True)
         if known is None:
@@ -141,6 +151,21 @@ class ImageBuilder:
                 hint="empty the engine's build cache with 'docker builder prune'",
             )
         return known
+
+    def _has_base(self, request: BuildRequest, failed: Failed) -> bool:
+        """True when a build failed only because no registry answers, and the base image is here."""
+        silent = failed.kind == PullError.__name__ and registry_is_silent(failed.message)
+        if not (request.pull and silent and is_reference(request.base_docker)):
+            return False
+        return find_image(self._client_factory(), request.base_docker) is not None
+
+    def _build_locally(self, request: BuildRequest, key: str, cli: DockerCli, failed: Failed) -> Built | None:
+        """The build with base images as they are here; ``None`` when it fails as well."""
+        built = self._build_once(replace(request, pull=False), key, cli)
+        if not isinstance(built, Built):
+            return None
+        text = f"the local base image {request.base_docker} was used: {failed.message}"
+        return replace(built, warnings=(*built.warnings, text))
 
     def _build_once(
         self, request: BuildRequest, key: str, cli: DockerCli, *, again: bool = False
@@ -177,7 +202,8 @@ class ImageBuilder:
         if ended.timed_out and request.timeout is not None:
             return self._failed(timed_out(request.timeout, log.tail), request)
         if ended.code != 0:
-            failure = build_failure(request.model_name, request.dockerfile.relative, ended.code, log.tail)
+            where, frontend = request.dockerfile.relative, directives(text).syntax
+            failure = build_failure(request.model_name, where, ended.code, log.tail, frontend)
             return self._failed(failure, request)
         built = self._built(request, key, id_file, duration, log.resolved)
         return built and replace(built, build_started=began, build_finished=utc_precise())

@@ -6,13 +6,21 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pytest_madengine import jsontext
 from pytest_madengine.errors import EngineError
 
 DOCKER_SOCKET: Final = Path("/var/run/docker.sock")
 PODMAN_SOCKET: Final = Path("/run/podman/podman.sock")
+#: Fields of ``proxies``, and the variables they become in upper and lower case.
+_PROXIES: Final[Mapping[str, str]] = {
+    "httpProxy": "HTTP_PROXY",
+    "httpsProxy": "HTTPS_PROXY",
+    "ftpProxy": "FTP_PROXY",
+    "noProxy": "NO_PROXY",
+    "allProxy": "ALL_PROXY",
+}
 
 
 @dataclass(frozen=True)
@@ -82,14 +90,36 @@ def _config_directory(environ: Mapping[str, str]) -> Path:
     return Path(given) if given else Path(environ.get("HOME") or Path.home(), ".docker")
 
 
+def client_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that ``docker run`` sets because of ``proxies`` in the client's configuration."""
+    try:
+        url = find_endpoint(environ).url
+    except EngineError:
+        url = ""
+    configured = _client_config(_config_directory(environ)).get("proxies")
+    if not isinstance(configured, dict):
+        return {}
+    chosen = configured.get(url, configured.get("default"))
+    found: dict[str, str] = {}
+    for key, name in _PROXIES.items():
+        value = chosen.get(key) if isinstance(chosen, dict) else None
+        if isinstance(value, str) and value and "\0" not in value:
+            found |= {name: value, name.lower(): value}
+    return found
+
+
 def _current_context(config: Path) -> str:
     """``currentContext`` of the client's configuration; empty when there is none that can be read."""
+    name = _client_config(config).get("currentContext", "")
+    return name if isinstance(name, str) else ""
+
+
+def _client_config(config: Path) -> dict[str, Any]:
     try:
         value = jsontext.read(config / "config.json")
     except (OSError, ValueError):
-        return ""  # the client warns and goes on with its defaults, and so do we
-    name = value.get("currentContext", "") if isinstance(value, dict) else ""
-    return name if isinstance(name, str) else ""
+        return {}  # the client warns and goes on with its defaults, and so do we
+    return value if isinstance(value, dict) else {}
 
 
 def _context_endpoint(config: Path, name: str) -> Endpoint:

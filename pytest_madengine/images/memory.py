@@ -32,6 +32,8 @@ class Built:
     build_finished: str = ""
     build_log: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    #: For the record of every item that uses the image.
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def recall(path: Path) -> Built | Failed | None:
     try:
         data: dict[str, Any] = jsontext.read(path)
         succeeded = data.pop("ok")
-        for name in ("names", "log_tail"):
+        for name in ("names", "log_tail", "warnings"):
             if name in data:
                 data[name] = tuple(data[name])
         return Built(**data) if succeeded else Failed(**data)

@@ -30,6 +30,12 @@ _PULL: Final = re.compile(
     r"|server gave http response to https client|pinging container registry",
     re.IGNORECASE,
 )
+_SILENT: Final = re.compile(
+    r"no such host|i/o timeout|connection (refused|reset)|tls handshake timeout|network is unreachable"
+    r"|no route to host|server misbehaving|name resolution|deadline exceeded|client\.timeout exceeded"
+    r"|awaiting headers|: EOF$",
+    re.IGNORECASE,
+)
 _ERROR: Final = re.compile(
     r"^(?:error\b|fatal\b|failed\b)|failed to |executor failed|returned a non-zero code|failed: "
     r"|cannot connect|^Get \"|denied|not found|unknown flag|unable to |invalid |is missing or broken",
@@ -54,8 +60,18 @@ def _plain(line: str) -> str:
     return re.sub(r"^(?:ERROR|Error|error):?\s+(?=\S)", "", line)
 
 
-def build_failure(model: str, relative: str, code: int, tail: tuple[str, ...]) -> MadError:
-    """The error for a build that ended with a status other than 0."""
+def registry_is_silent(text: str) -> bool:
+    """True when a registry did not answer at all; one that says "denied" or "not found" did."""
+    return bool(_SILENT.search(text))
+
+
+def build_failure(
+    model: str, relative: str, code: int, tail: tuple[str, ...], frontend: str = ""
+) -> MadError:
+    """The error for a build that ended with a status other than 0.
+
+    :param frontend: image of the line ``# syntax=``; empty without one.
+    """
     line = failure_line(tail)
     where = f"{relative} ({model})"
     if code < 0:
@@ -67,6 +83,14 @@ def build_failure(model: str, relative: str, code: int, tail: tuple[str, ...]) -
     if not _STEP.search(line):
         if _DAEMON.search(line):
             return EngineError(f"docker build of {where}: {line}", hint=_engine_hint(line), log_tail=tail)
+        if _PULL.search(line) and _names(line, frontend):
+            return PullError(
+                f"docker build of {where}: the frontend {frontend} of the line '# syntax=' cannot be pulled: "
+                f"{line}",
+                hint="without that line the engine's own frontend reads the file, and needs no registry; or "
+                "name one in a registry that answers",
+                log_tail=tail,
+            )
         if _PULL.search(line):
             return PullError(
                 f"docker build of {where}: the base image cannot be pulled: {line}",
@@ -78,6 +102,14 @@ def build_failure(model: str, relative: str, code: int, tail: tuple[str, ...]) -
         hint = "install the docker buildx component: this Dockerfile needs BuildKit"
     reason = line or f"exit status {code} without any output"
     return BuildError(f"docker build of {where} failed: {reason}", hint=hint, log_tail=tail)
+
+
+def _names(line: str, frontend: str) -> bool:
+    """True when a line is about the image of a frontend."""
+    name = frontend.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    first, _, path = f"{head}{slash}{last.partition(':')[0]}".partition("/")
+    return bool(path) and (path if "." in first or ":" in first else f"{first}/{path}") in line
 
 
 def engine_failure(what: str, line: str, tail: tuple[str, ...]) -> EngineError | None:

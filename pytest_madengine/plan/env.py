@@ -94,6 +94,7 @@ class EnvironmentBuilder:
         :raises CredentialError: the credential of the model is missing.
         """
         given, tool_defaults, secrets = self._docker_env_vars()
+        self._set_all(dict(self._request.proxies), "docker:config.json")
         self._set_all(dict(self._request.tools.docker_environment), "tools")
         self._set_all(tool_defaults, "tools")
         self._models_and_users()

@@ -10,6 +10,7 @@ from pytest_madengine.catalog.model import Model, Selected
 from pytest_madengine.context.types import Context
 from pytest_madengine.plan.runplan import DataMount, Image, Lease
 from pytest_madengine.plan.tools import ToolsConfig
+from pytest_madengine.secrets import Secret
 from pytest_madengine.settings import Settings
 
 
@@ -54,6 +55,8 @@ class PlanRequest:
     #: Environment of the host.
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict)
+    #: Variables that the docker client of this host sets in every container.
+    proxies: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
 
     @property
     def model(self) -> Model:

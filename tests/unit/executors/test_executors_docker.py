@@ -215,6 +215,15 @@ def test_no_bash_at_all(office):
     assert engine.calls.count("remove") == 2
 
 
+def test_an_engine_that_does_not_see_our_files(tmp_path):
+    """Faults 5.3: given the host's engine socket in a container / when run / then one sentence says what is
+    wrong, and what to do."""
+    error = explain(api_error(400, f"invalid mount config: bind source path does not exist: {tmp_path}"), "c")
+    assert isinstance(error, EngineError)
+    assert f"the container engine does not see this file system: {tmp_path} exists here" in error.message
+    assert "under the same paths as on the host" in error.hint
+
+
 @pytest.mark.parametrize(
     ("where", "error", "kind", "words"),
     [

@@ -321,6 +321,47 @@ def test_a_dockerfile_that_changes_during_the_build(bench: Bench) -> None:
         bench.builder().ensure(bench.request())
 
 
+# ---- without a registry -------------------------------------------------------------------------------
+
+
+def _answer(bench: Bench, text: str) -> None:
+    bench.behave(
+        f'tail -n 1 "$HOME/calls" | grep -q -- " --pull " && {{ echo "{text}"; exit 1; }}; printf {ID} > $iid'
+    )
+
+
+def test_a_local_base_image_serves_when_no_registry_answers(bench: Bench) -> None:
+    """Faults 5.2: given a base image that is here and no registry that answers / when built / then it is
+    built from the local one, and every record says so."""
+    _answer(bench, "Get https://registry-1.docker.io/v2/: dial tcp: lookup x: no such host")
+    bench.client.known["base:1"] = {"Id": "x"}
+    warnings: list[str] = []
+    for number in range(2):
+        request = bench.request(pull=True, log_path=bench.root / f"logs/{number}.log")
+        assert bench.builder().ensure(request, warn=warnings.append).id == ID
+    assert len(bench.calls) == 2
+    assert len(warnings) == 2
+    assert warnings[0].startswith("the local base image base:1 was used: docker build of m.Dockerfile (m): ")
+
+
+@pytest.mark.parametrize(
+    ("text", "local"),
+    [
+        ("pull access denied for base, repository does not exist", True),
+        ("manifest unknown", True),
+        ("dial tcp: lookup x: no such host", False),
+    ],
+)
+def test_a_registry_that_refuses_is_obeyed(bench: Bench, text: str, local: bool) -> None:
+    """Faults 5.2: given a registry that answers 'denied', or no local image / when built / then an error."""
+    _answer(bench, f"failed to do request: {text}")
+    if local:
+        bench.client.known["base:1"] = {"Id": "x"}
+    with pytest.raises(PullError):
+        bench.builder().ensure(bench.request(pull=True))
+    assert len(bench.calls) == 1
+
+
 # ---- given images -------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import pytest
 from pytest_madengine.errors import EngineError
 from pytest_madengine.images import cli, engine
 from pytest_madengine.images.cli import DockerCli, client_environ, find_docker_cli
-from pytest_madengine.images.endpoint import Endpoint, find_endpoint
+from pytest_madengine.images.endpoint import Endpoint, client_proxies, find_endpoint
 
 NONE = Path("/nowhere/docker.sock")
 
@@ -24,6 +24,29 @@ def _fresh() -> Iterator[None]:
     cli._find.cache_clear()
     yield
     cli._find.cache_clear()
+
+
+# ---- proxies ------------------------------------------------------------------------------------------
+
+
+def test_proxies_of_the_client(tmp_path: Path) -> None:
+    """Faults 5.1: given proxies in config.json / when a container runs / then it has what docker run sets."""
+    environ = {"DOCKER_CONFIG": str(tmp_path), "DOCKER_HOST": "tcp://build:2375"}
+    assert client_proxies(environ) == {}
+    default = {"httpProxy": "http://p:1", "noProxy": "localhost", "httpsProxy": "", "allProxy": 5}
+    proxies: dict[str, object] = {"default": default}
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
+    expected = dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://p:1")
+    assert client_proxies(environ) == {**expected, "NO_PROXY": "localhost", "no_proxy": "localhost"}
+    proxies["tcp://build:2375"] = {"ftpProxy": "http://f:1"}
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
+    assert client_proxies(environ) == {"FTP_PROXY": "http://f:1", "ftp_proxy": "http://f:1"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"proxies": 1}', '{"proxies": {"default": []}}', "[" * 10_000])
+def test_a_configuration_without_proxies(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert client_proxies({"DOCKER_CONFIG": str(tmp_path)}) == {}
 
 
 # ---- endpoint -----------------------------------------------------------------------------------------

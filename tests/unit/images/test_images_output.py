@@ -17,7 +17,13 @@ from pytest_madengine.errors import BuildError, EngineError, PullError
 from pytest_madengine.images import buildlog
 from pytest_madengine.images.buildlog import BuildLog, open_build_log
 from pytest_madengine.images.process import run_streaming
-from pytest_madengine.images.verdict import build_failure, failure_line, pull_failure, timed_out
+from pytest_madengine.images.verdict import (
+    build_failure,
+    failure_line,
+    pull_failure,
+    registry_is_silent,
+    timed_out,
+)
 from pytest_madengine.secrets import Redactor
 
 PYTHON = {"PATH": os.environ["PATH"]}
@@ -346,3 +352,52 @@ def test_expired_limits() -> None:
 @given(st.lists(st.text(max_size=60), max_size=6))
 def test_any_output_gives_one_line(tail: list[str]) -> None:
     assert "\n" not in failure_line([line.replace("\n", " ") for line in tail])
+
+
+@pytest.mark.parametrize(
+    ("frontend", "line"),
+    [
+        (
+            "docker/dockerfile:1",
+            "failed to solve with frontend dockerfile.v0: failed to solve with frontend gateway.v0: failed "
+            f'to do request: Head "https://registry-1.docker.io/v2/docker/dockerfile/manifests/1": {NO_HOST}',
+        ),
+        (
+            "docker.io/docker/dockerfile:1.7@sha256:00",
+            "ERROR: failed to solve: docker.io/docker/dockerfile:1.7: failed to resolve source metadata for "
+            f"docker.io/docker/dockerfile:1.7: {NO_HOST}",
+        ),
+        (
+            "mirror.local:5000/x/dockerfile:1",
+            "failed to solve with frontend dockerfile.v0: failed to solve with frontend gateway.v0: failed "
+            f'to do request: Head "https://mirror.local:5000/v2/x/dockerfile/manifests/1": {NO_HOST}',
+        ),
+    ],
+)
+def test_a_frontend_that_cannot_be_pulled(frontend: str, line: str) -> None:
+    """Faults 5.4: given '# syntax=' without network / when built / then the message names the frontend."""
+    error = build_failure("m", "d", 1, (line,), frontend)
+    assert type(error) is PullError
+    assert f"the frontend {frontend} of the line '# syntax='" in error.message
+    assert "base image" not in error.message
+    other = 'failed to do request: Head "https://registry-1.docker.io/v2/library/debian/manifests/1": EOF'
+    assert "base image" in build_failure("m", "d", 1, (other,), frontend).message
+
+
+@pytest.mark.parametrize(
+    ("text", "silent"),
+    [
+        (f'Get "https://registry-1.docker.io/v2/": {NO_HOST}', True),
+        ("dial tcp 10.0.0.1:443: connect: connection refused", True),
+        ("dial tcp 10.0.0.1:443: i/o timeout", True),
+        ("net/http: TLS handshake timeout", True),
+        ("dial tcp: lookup x: Temporary failure in name resolution", True),
+        ("Client.Timeout exceeded while awaiting headers", True),
+        ("pull access denied for x, repository does not exist", False),
+        ("unauthorized: authentication required", False),
+        ("manifest unknown", False),
+        ("toomanyrequests: You have reached your pull rate limit", False),
+    ],
+)
+def test_registries_that_do_not_answer(text: str, silent: bool) -> None:
+    assert registry_is_silent(text) is silent

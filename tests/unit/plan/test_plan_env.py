@@ -319,3 +319,14 @@ def test_defect_26_hostile_values() -> None:
 def test_labels_of_the_request_are_those_of_the_plan() -> None:
     wanted = {"pytest-madengine.model": "dummy"}
     assert build_plan(replace(request(), labels=wanted)).labels == wanted
+
+
+def test_proxies_of_the_docker_client_are_the_first_row() -> None:
+    """Faults 5.1: given proxies of the docker client / when planned / then any other row replaces them."""
+    env = _env(
+        given={"env_vars": {"http_proxy": "http://given"}}, proxies={"HTTP_PROXY": "p", "http_proxy": "p"}
+    )
+    assert _pairs(env, "HTTP_PROXY", "http_proxy") == [
+        ("p", "docker:config.json"),
+        ("http://given", "string"),
+    ]
