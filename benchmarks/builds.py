@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pytest_madengine.images.cli import find_docker_cli
+from pytest_madengine.engine.cli import find_docker_cli
 
 from benchmarks.common import (
     Bar,

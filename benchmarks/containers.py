@@ -65,7 +65,7 @@ def pytest_runtest_protocol(item):
     cpu, start = time.process_time(), time.perf_counter()
     result = yield
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    from pytest_madengine.items import run_key
+    from pytest_madengine.plugin.items import run_key
 
     run = item.stash[run_key]
     facts = {"item": seconds, "cpu": cpu, "steps": dict(steps), "phases": dict(phases)}
@@ -92,18 +92,18 @@ def pytest_unconfigure():
 
 #: Where the time of an item goes; a name that does not exist (any more) is left out.
 STEPS: Final = (
-    "pytest_madengine.itemrun:ItemRun.prepare_image",
-    "pytest_madengine.itemrun:ItemRun.make_plan",
-    "pytest_madengine.executors.dockerrun:DockerRun._prepare",
-    "pytest_madengine.executors.container:EngineContainer.create",
-    "pytest_madengine.executors.container:EngineContainer.attach",
-    "pytest_madengine.executors.container:EngineContainer.start",
-    "pytest_madengine.executors.dockerrun:_follow",
-    "pytest_madengine.executors.dockerrun:DockerRun._await_removal",
-    "pytest_madengine.executors.dockerrun:DockerRun._result",
-    "pytest_madengine.executors.dockerrun:DockerRun._remove_workspace",
-    "pytest_madengine.running:RunningPlugin.keep",
-    "pytest_madengine.controller:Controller.accept",
+    "pytest_madengine.pipeline.run:ItemRun.prepare_image",
+    "pytest_madengine.pipeline.run:ItemRun.make_plan",
+    "pytest_madengine.executors.docker.run:DockerRun._prepare",
+    "pytest_madengine.executors.docker.container:EngineContainer.create",
+    "pytest_madengine.executors.docker.container:EngineContainer.attach",
+    "pytest_madengine.executors.docker.container:EngineContainer.start",
+    "pytest_madengine.executors.docker.run:_follow",
+    "pytest_madengine.executors.docker.run:DockerRun._await_removal",
+    "pytest_madengine.executors.docker.run:DockerRun._result",
+    "pytest_madengine.executors.docker.run:DockerRun._remove_workspace",
+    "pytest_madengine.plugin.runner:RunningPlugin.keep",
+    "pytest_madengine.plugin.controller:Controller.accept",
 )
 
 

@@ -16,7 +16,7 @@ LIMIT_RATIO = 1.25
 
 def run(options: Options) -> Report:
     """Appends in turn to a small and a large file through the sink's own class."""
-    from pytest_madengine.reports.perfcsv import PerfCsv
+    from pytest_madengine.perfcsv.table import PerfCsv
     from pytest_madengine.results.record import Metric, Outcome, RunRecord
 
     record = RunRecord(

@@ -26,8 +26,9 @@ LIMIT_INTERACTIVE = 2.0
 #: Megabytes that building the largest page may take; the CSV alone has some 35.
 LIMIT_MEMORY = 400.0
 
-_BUILD = "import sys; from pathlib import Path; from pytest_madengine.reporting import csv_report; " + (
-    "csv_report(Path(sys.argv[1]))"
+_BUILD = (
+    "import sys; from pathlib import Path; from pytest_madengine.reports.pages.site import csv_report; "
+    + ("csv_report(Path(sys.argv[1]))")
 )
 #: Milliseconds since the beginning of the navigation when the main thread is free after the first frame.
 _IDLE = """() => new Promise((resolve) => {

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.catalog.model import Warned
 from pytest_madengine.errors import ConfigError, CredentialError
 from pytest_madengine.secrets import Secret
+from pytest_madengine.util import jsontext
 
 #: Fields of a credential that are not secret (contract 14.2).
 PUBLIC_FIELDS: Final = frozenset(

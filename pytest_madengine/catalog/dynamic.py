@@ -18,11 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.catalog import dynamic_child
 from pytest_madengine.catalog.discovery import Source
 from pytest_madengine.errors import CatalogError
 from pytest_madengine.secrets import is_secret_name
+from pytest_madengine.util import jsontext
 
 #: Variables that hold credentials although their names do not say so (contract 13.4, 18, 20).
 _CREDENTIAL_VARIABLES: Final = frozenset(

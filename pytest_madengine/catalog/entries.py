@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from pytest_madengine import jsontext
 from pytest_madengine.catalog.fields import GPU_FIELDS, KNOWN_FIELDS, plainly_valid
 from pytest_madengine.catalog.model import Model, Warned
 from pytest_madengine.catalog.problems import JsonError, Problem, catalog_error, entry_place
-from pytest_madengine.text import UNSAFE
+from pytest_madengine.util import jsontext
+from pytest_madengine.util.text import UNSAFE
 
 if TYPE_CHECKING:
     from pytest_madengine.catalog.schema import Entry

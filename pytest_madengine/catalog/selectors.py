@@ -16,7 +16,7 @@ from typing import Final
 from pytest_madengine.catalog.ids import parameters_text
 from pytest_madengine.catalog.model import Model, Parameter, Selected, Warned
 from pytest_madengine.errors import SelectorError
-from pytest_madengine.text import UNSAFE
+from pytest_madengine.util.text import UNSAFE
 
 #: Selects every model.
 ALL: Final = "all"

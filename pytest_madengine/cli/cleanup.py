@@ -10,7 +10,7 @@ import typer
 from pytest_madengine.cli.common import ExitCode, reports_errors, say
 
 if TYPE_CHECKING:
-    from pytest_madengine.cleanup import Leftover
+    from pytest_madengine.engine.leftovers import Leftover
 
 
 def register(app: typer.Typer) -> None:
@@ -45,8 +45,8 @@ def cleanup(
 
       madengine cleanup --all --older 7d
     """
-    from pytest_madengine.cleanup import find, parse_age, remove
-    from pytest_madengine.images.engine import connect
+    from pytest_madengine.engine.client import connect
+    from pytest_madengine.engine.leftovers import find, parse_age, remove
 
     age = parse_age(older)
     client = connect(dict(os.environ))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -180,12 +181,12 @@ def complete_tags(incomplete: str) -> list[str]:
     """
     import os
 
+    from pytest_madengine.catalog.root import choose_root
     from pytest_madengine.catalog.service import list_models
     from pytest_madengine.errors import MadError
-    from pytest_madengine.roots import choose_root
 
     try:
-        root = choose_root(None, os.environ)
+        root = choose_root(None, os.environ, here=Path.cwd())
         catalog = list_models(root, no_dynamic=True, environ=os.environ)
     except MadError:
         return []  # a shell has no place for the message; the command itself will say it

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ParamSpec
 
 from pytest_madengine.errors import ConfigError, MadError
-from pytest_madengine.text import visible
+from pytest_madengine.util.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console

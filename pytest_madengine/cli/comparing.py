@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from pytest_madengine.history.compare import Comparison
+    from pytest_madengine.gate.compare import Comparison
 
 #: Columns of the table and of the CSV.
 COLUMNS: Final = ("item", "model", "metric", "a", "b", "change", "verdict")
@@ -62,7 +62,7 @@ def judge(pairs: Iterable[Comparison], present: Collection[str], threshold: floa
 
 
 def _judge(pair: Comparison, present: Collection[str], threshold: float) -> Judged:
-    from pytest_madengine.reports.directions import direction
+    from pytest_madengine.gate.direction import direction
 
     if pair.a is None:
         return Judged(pair, "new")

@@ -14,16 +14,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.cli import params
 from pytest_madengine.cli.common import ExitCode, print_error, say, warn
 from pytest_madengine.errors import ConfigError, MadError
-from pytest_madengine.optiontable import DEFAULT_MANIFEST
-from pytest_madengine.text import log_line
+from pytest_madengine.options import DEFAULT_MANIFEST
+from pytest_madengine.util import jsontext
+from pytest_madengine.util.text import log_line
 
 if TYPE_CHECKING:
-    from pytest_madengine.deploy.slurmblock import SlurmBlock
-    from pytest_madengine.executors.slurmjob import SlurmJob
+    from pytest_madengine.deploy.slurm.block import SlurmBlock
+    from pytest_madengine.executors.slurm.job import SlurmJob
 
 #: Options that this process handles itself.
 _OURS: Final = frozenset({"build-on-compute", "manifest-out", "context", "queue-timeout"})
@@ -38,8 +38,8 @@ def build_on_compute(values: dict[str, Any], words: Sequence[str]) -> int:
     block, limit = _checked(values), _queue_limit(values.get("queue_timeout"))
     for text in block.warnings:
         warn(text)
-    from pytest_madengine.executors.slurmjob import SlurmError, submit, wait
-    from pytest_madengine.session import new_run_id
+    from pytest_madengine.executors.slurm.job import SlurmError, submit, wait
+    from pytest_madengine.session.session import new_run_id
 
     target = Path(values.get("manifest_out") or DEFAULT_MANIFEST).expanduser().absolute()
     output = Path(block.output_dir).absolute()
@@ -88,7 +88,7 @@ def _checked(values: Mapping[str, Any]) -> SlurmBlock:
         raise ConfigError("no models are selected", hint="give --tags NAME or TAG, or --batch-manifest FILE")
     from pytest_madengine.context.build import STRING
     from pytest_madengine.context.literal import parse_file, parse_string
-    from pytest_madengine.deploy.slurmblock import read_slurm_block
+    from pytest_madengine.deploy.slurm.block import read_slurm_block
 
     block: dict[str, Any] = {}
     for context in (
@@ -156,7 +156,7 @@ def _script(argv: Sequence[str], result: Path, modules: Sequence[str]) -> str:
 
 def _take_over(source: Path, target: Path) -> None:
     """The manifest of the job: keyed by model where that is one image, and marked (contract 9.2)."""
-    from pytest_madengine.files import write_atomic
+    from pytest_madengine.util.files import write_atomic
 
     content = jsontext.read(source)
     images, models = content["built_images"], content["built_models"]
@@ -173,7 +173,7 @@ def _take_over(source: Path, target: Path) -> None:
 
 
 def _show(place: Path, job: SlurmJob) -> None:
-    from pytest_madengine.cioutputs import commands_off
+    from pytest_madengine.sinks.ci import commands_off
 
     with commands_off(os.environ, say):
         for suffix in ("out", "err"):
@@ -187,16 +187,16 @@ def _show(place: Path, job: SlurmJob) -> None:
 def _record_failures(values: Mapping[str, Any], error: MadError) -> None:
     """A FAILURE row for every model that the job should have built (contract 16.1)."""
     from pytest_madengine.catalog.ids import item_name
+    from pytest_madengine.catalog.root import choose_root
     from pytest_madengine.catalog.service import select_models
-    from pytest_madengine.files import utc_now
-    from pytest_madengine.reports.perfcsv import PerfCsv
+    from pytest_madengine.perfcsv.table import PerfCsv
     from pytest_madengine.results.record import Outcome, RunRecord
-    from pytest_madengine.roots import choose_root
-    from pytest_madengine.session import new_run_id
+    from pytest_madengine.session.session import new_run_id
+    from pytest_madengine.util.files import utc_now
 
     if not values.get("tags"):
         return
-    root = choose_root(Path(values["root"]) if values.get("root") else None, os.environ)
+    root = choose_root(Path(values["root"]) if values.get("root") else None, os.environ, here=Path.cwd())
     chosen = select_models(root, values["tags"], environ=os.environ)
     table = PerfCsv(Path(values.get("output") or "perf.csv").expanduser().absolute())
     run_id, now = new_run_id(), utc_now()

@@ -23,9 +23,9 @@ def discover(values: dict[str, Any], words: list[str]) -> int:
 
       madengine discover --tags dummy3/dummy_3:batch_size=512:in=32
     """
-    from pytest_madengine.roots import choose_root
+    from pytest_madengine.catalog.root import choose_root
 
-    root = choose_root(_path(values.get("root")), os.environ)
+    root = choose_root(_path(values.get("root")), os.environ, here=Path.cwd())
     no_dynamic = bool(values.get("no_dynamic"))
     if values.get("tags"):
         return _selected(root, values["tags"], no_dynamic)
@@ -62,15 +62,15 @@ def export_config(values: dict[str, Any], words: list[str]) -> int:
 
       madengine-cli export-config --tags dummy --output execution_config.json
     """
-    from pytest_madengine.exporting import export
-    from pytest_madengine.files import write_atomic
-    from pytest_madengine.roots import choose_root
+    from pytest_madengine.catalog.root import choose_root
+    from pytest_madengine.generate.exportconfig import export
     from pytest_madengine.settings import Settings
+    from pytest_madengine.util.files import write_atomic
 
     if not values.get("tags"):
         raise ConfigError("no models are selected", hint="give --tags NAME or TAG, or --tags all")
     settings = Settings(
-        root=choose_root(_path(values.get("root")), os.environ),
+        root=choose_root(_path(values.get("root")), os.environ, here=Path.cwd()),
         results_dir=Path("mad-results").absolute(),
         output=Path("perf.csv").absolute(),
         tags=tuple(values["tags"]),

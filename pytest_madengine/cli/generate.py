@@ -9,10 +9,10 @@ import typer
 
 from pytest_madengine.cli.command import MadGroup
 from pytest_madengine.cli.common import reports_errors, say, warn
-from pytest_madengine.optiontable import DEFAULT_MANIFEST
+from pytest_madengine.options import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
-    from pytest_madengine.generating import Generated
+    from pytest_madengine.generate.common import Generated
 
 generate_app = typer.Typer(
     cls=MadGroup, no_args_is_help=False, help="Write files that run the models of a manifest elsewhere."
@@ -72,7 +72,7 @@ def ansible(
 
     Example: madengine-cli generate ansible -m build_manifest.json -o nightly.yml
     """
-    from pytest_madengine.generating import generate_ansible
+    from pytest_madengine.generate.common import generate_ansible
 
     _report(
         generate_ansible(
@@ -100,7 +100,7 @@ def k8s(
 
     Example: madengine-cli generate k8s -n bench -o k8s -c '{"gpu_vendor": "AMD"}'
     """
-    from pytest_madengine.generating import generate_k8s
+    from pytest_madengine.generate.common import generate_k8s
 
     _report(
         generate_k8s(
@@ -131,7 +131,7 @@ def slurm(
 
     Example: madengine-cli generate slurm -c '{"slurm": {"partition": "gpu", "nodes": 2}}'
     """
-    from pytest_madengine.generating import generate_slurm
+    from pytest_madengine.generate.common import generate_slurm
 
     _report(
         generate_slurm(

@@ -12,7 +12,7 @@ from typer.core import TyperCommand
 from pytest_madengine.cli.common import ExitCode, reports_errors, say, warn
 
 if TYPE_CHECKING:
-    from pytest_madengine.linting.findings import Report
+    from pytest_madengine.lint.findings import Report
 
 
 class Format(str, Enum):
@@ -98,9 +98,9 @@ def lint(
     import os
 
     from pytest_madengine.errors import ConfigError
-    from pytest_madengine.linting.repository import LintRequest
-    from pytest_madengine.linting.repository import lint as check
-    from pytest_madengine.linting.rules import find_rules
+    from pytest_madengine.lint.repository import LintRequest
+    from pytest_madengine.lint.repository import lint as check
+    from pytest_madengine.lint.rules import find_rules
 
     if directory is not None and root is not None and directory != root:
         raise ConfigError(f"ROOT is {directory} and --root is {root}", hint="give one of them")
@@ -133,9 +133,9 @@ def _show(report: Report, format: Format, output: Path | None, prefix: str) -> N
     import sys
 
     from pytest_madengine import __version__
-    from pytest_madengine.linting.jsonout import render_json
-    from pytest_madengine.linting.sarif import render_sarif
-    from pytest_madengine.linting.text import render_text, summary
+    from pytest_madengine.lint.jsonout import render_json
+    from pytest_madengine.lint.sarif import render_sarif
+    from pytest_madengine.lint.text import render_text, summary
 
     if format is Format.json:
         text = render_json(report)
@@ -148,7 +148,7 @@ def _show(report: Report, format: Format, output: Path | None, prefix: str) -> N
         sys.stdout.write(text)
         return
     from pytest_madengine.errors import ConfigError
-    from pytest_madengine.files import write_atomic
+    from pytest_madengine.util.files import write_atomic
 
     try:
         write_atomic(output, text)
@@ -166,7 +166,7 @@ def warn_of_programs(report: Report) -> None:
 
 
 def _status(report: Report, strict: bool) -> ExitCode:
-    from pytest_madengine.linting.findings import Severity
+    from pytest_madengine.lint.findings import Severity
 
     failed = report.count(Severity.ERROR) or (strict and report.count(Severity.WARNING))
     return ExitCode.FAILURE if failed else ExitCode.SUCCESS

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
-from pytest_madengine.text import visible
+from pytest_madengine.util.text import visible
 
 #: Columns of a terminal from which on tables have everything.
 _WIDE: Final = 120

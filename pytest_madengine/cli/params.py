@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_madengine.optiontable import DEFAULT_MANIFEST, OPTIONS, Option
+from pytest_madengine.options import DEFAULT_MANIFEST, OPTIONS, Option
 
 #: Headings of ``--help``.
 SELECT, CONTEXT, RUNNING, IMAGES, OUTPUT = "Models", "Context", "Running", "Images", "Results"
@@ -22,7 +22,7 @@ GPUS, SAFETY = "GPUs and parallel runs", "Strictness and safety"
 class Param:
     """One option of a command.
 
-    ``kind`` as in :class:`~pytest_madengine.optiontable.Option`, and ``several`` (words, commas, repeated),
+    ``kind`` as in :class:`~pytest_madengine.options.Option`, and ``several`` (words, commas, repeated),
     ``pair`` (``--x/--no-x``).
     """
 

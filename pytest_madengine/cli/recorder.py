@@ -9,12 +9,12 @@ import pytest
 
 from pytest_madengine.cli.common import ExitCode
 from pytest_madengine.errors import BuildError, EngineError, ImageError, PullError
+from pytest_madengine.plugin.terminal import COMMAND_LINE
 from pytest_madengine.results.record import Outcome
-from pytest_madengine.terminal import COMMAND_LINE
 
 if TYPE_CHECKING:
     from pytest_madengine.results.record import RunRecord
-    from pytest_madengine.session import MadSession
+    from pytest_madengine.session.session import MadSession
 
 #: Phases whose failure is one of building, pulling or pushing (exit status 2).
 _IMAGE_PHASES = frozenset({BuildError.phase, PullError.phase, ImageError.phase, "push"})
@@ -36,7 +36,7 @@ class Recorder:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Checks what only a command line asks for."""
-        from pytest_madengine.items import session_key
+        from pytest_madengine.plugin.items import session_key
 
         self.session = config.stash.get(session_key, None)
         if self._building and self.session is not None:

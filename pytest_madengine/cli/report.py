@@ -14,8 +14,8 @@ from pytest_madengine.errors import ConfigError, ResultError
 if TYPE_CHECKING:
     from email.headerregistry import Address
 
-    from pytest_madengine.reports.mailpage import Mail
-    from pytest_madengine.reports.updateperf import Added
+    from pytest_madengine.perfcsv.update import Added
+    from pytest_madengine.reports.mail.page import Mail
 
 #: The users' guide of madengine gives it to every report.
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
@@ -45,7 +45,7 @@ def to_html(
 
       madengine report to-html --csv-file-path night.csv --results-dir mad-results
     """
-    from pytest_madengine.reporting import csv_report
+    from pytest_madengine.reports.pages.site import csv_report
 
     if verbose:
         say(f"results: {csv_file_path.absolute()}")
@@ -112,9 +112,9 @@ def to_email(
 
       madengine report to-email --smtp mail.example.com:587 --to team@example.com
     """
-    from pytest_madengine.files import write_atomic
-    from pytest_madengine.reports.mailmessage import make_message
-    from pytest_madengine.reports.mailsend import send, smtp_server
+    from pytest_madengine.reports.mail.message import make_message
+    from pytest_madengine.reports.mail.send import send, smtp_server
+    from pytest_madengine.util.files import write_atomic
 
     if bool(smtp) != bool(to):
         raise ConfigError(f"{'--to' if smtp else '--smtp'} is missing", hint="sending needs --smtp and --to")
@@ -141,7 +141,7 @@ def to_email(
 
 
 def _recipients(texts: list[str]) -> list[Address]:
-    from pytest_madengine.reports.mailmessage import parse_address
+    from pytest_madengine.reports.mail.message import parse_address
 
     return [parse_address(text, "--to") for text in texts]
 
@@ -150,7 +150,7 @@ def _sender(text: str) -> Address:
     """``--from``, else an address of this host; a host name that no address may have is not used."""
     import socket
 
-    from pytest_madengine.reports.mailmessage import parse_address
+    from pytest_madengine.reports.mail.message import parse_address
 
     if text:
         return parse_address(text, "--from")
@@ -163,9 +163,9 @@ def _sender(text: str) -> Address:
 def _mail(path: Path, results_dir: Path | None) -> Mail:
     from datetime import datetime, timezone
 
-    from pytest_madengine.reports.mailpage import Mail
-    from pytest_madengine.reports.mailtable import find_tables, read_table
-    from pytest_madengine.reports.reasons import Reasons
+    from pytest_madengine.reports.mail.page import Mail
+    from pytest_madengine.reports.mail.reasons import Reasons
+    from pytest_madengine.reports.mail.table import find_tables, read_table
 
     if results_dir is not None and not results_dir.is_dir():
         raise ConfigError(f"{results_dir} is no directory", hint="name the --mad-results-dir of the runs")
@@ -220,7 +220,7 @@ def update_perf(
 
       madengine report update-perf --multiple-results m.csv --common-info common_info.json --model-name m
     """
-    from pytest_madengine.reports.updateperf import Kind, add_entry, add_multiple
+    from pytest_madengine.perfcsv.update import Kind, add_entry, add_multiple
 
     entries = {
         "--single-result": (single_result, Kind.SINGLE),
@@ -252,7 +252,7 @@ def update_perf(
 
 
 def _checked(perf_csv: Path, db_url: str) -> int:
-    from pytest_madengine.reports.perfcsv import PerfCsv
+    from pytest_madengine.perfcsv.table import PerfCsv
 
     PerfCsv(perf_csv, "v2").check()
     say(f"{perf_csv}: no results to add")

@@ -13,7 +13,7 @@ from pytest_madengine.cli import params
 from pytest_madengine.cli.command import Body
 from pytest_madengine.cli.common import draw, say
 from pytest_madengine.errors import ConfigError
-from pytest_madengine.optiontable import DEFAULT_MANIFEST
+from pytest_madengine.options import DEFAULT_MANIFEST
 
 if TYPE_CHECKING:
     from pytest_madengine.cli.recorder import Recorder
@@ -129,7 +129,7 @@ class _PytestSession:
         status = int(pytest.main([*arguments, *self.words], plugins=[] if self.quiet else [self.recorder]))
         records = self.recorder.records
         if not self.quiet:
-            from pytest_madengine.cioutputs import commands_off
+            from pytest_madengine.sinks.ci import commands_off
 
             # What models print is in the tables: on GitHub no command of a workflow may be among it.
             with commands_off(os.environ, say):
@@ -141,8 +141,8 @@ class _PytestSession:
 
         :param phases: ``build``, ``run`` or ``both``.
         """
-        from pytest_madengine.files import write_atomic
-        from pytest_madengine.summaries import both_phases, build_phase, run_phase
+        from pytest_madengine.sinks.summaries import both_phases, build_phase, run_phase
+        from pytest_madengine.util.files import write_atomic
 
         text = self.values.get("summary_output")
         if not text or self.recorder.finished:
@@ -190,7 +190,7 @@ class _PytestSession:
 
     def _show_sources(self) -> None:
         """Where each setting came from, without values that may hold a secret."""
-        from pytest_madengine.optiontable import OPTIONS
+        from pytest_madengine.options import OPTIONS
 
         given = {word.partition("=")[0] for word in self.options}
         for option in OPTIONS:

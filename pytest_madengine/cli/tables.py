@@ -6,14 +6,14 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pytest_madengine.text import visible
+from pytest_madengine.util.text import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
     from pytest_madengine.results.record import RunRecord
-    from pytest_madengine.session import ItemSpec, MadSession
+    from pytest_madengine.session.session import ItemSpec, MadSession
 
 #: Models shown before a run.
 SHOWN: Final = 50

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.context.gpus import pci_address, product_text
+from pytest_madengine.util import jsontext
 
 _PROPERTY: Final = re.compile(r"(\w+)[ \t]+(\d{1,40})[ \t\r]*", re.ASCII)
 _RENDER: Final = re.compile(r"renderD(\d{1,6})", re.ASCII)

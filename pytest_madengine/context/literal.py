@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.errors import ContextError
 from pytest_madengine.secrets import Secret
-from pytest_madengine.text import escaped
+from pytest_madengine.util import jsontext
+from pytest_madengine.util.text import escaped
 
 #: Longest context text, in characters.
 MAX_LENGTH: Final = 1 << 20

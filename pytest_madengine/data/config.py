@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.errors import ConfigError
+from pytest_madengine.util import jsontext
 
 #: Fields every provider understands (contract 13.1).
 COMMON_FIELDS: Final = frozenset({"path", "home", "mirrorlocal", "readwrite", "args"})

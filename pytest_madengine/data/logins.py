@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.data.provider import Access, Unusable
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.secrets import Redactor, Secret, reveal
+from pytest_madengine.util import jsontext
 
 AWS: Final = "MAD_AWS_S3"
 MINIO: Final = "MAD_MINIO"

@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from pytest_madengine.data.manifest import Manifest, looks_as
+from pytest_madengine.data.index import Manifest, looks_as
 from pytest_madengine.data.partial import partial_path
 from pytest_madengine.data.progress import human_size
 from pytest_madengine.data.provider import Access
 from pytest_madengine.data.remote import Budget, RemoteFile, Store
 from pytest_madengine.data.transfer import Meter, Transfer, hash_file
 from pytest_madengine.errors import DataError
-from pytest_madengine.files import safe_name
+from pytest_madengine.util.files import safe_name
 
 #: Directory below a mirror with locks, manifests and half-made files; never mounted.
 CONTROL: Final = ".madengine"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_madengine.errors import DataError
-from pytest_madengine.files import remove_tree
+from pytest_madengine.util.files import remove_tree
 
 _LOCK: Final = ".lock"
 

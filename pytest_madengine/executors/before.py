@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from pytest_madengine.files import read_regular
+from pytest_madengine.util.files import read_regular
 
 #: Bytes of the largest file that is remembered: no results file that is read is larger.
 LARGEST: Final = 64 * 1024 * 1024

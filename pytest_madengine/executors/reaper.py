@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_madengine.engine.owner import KEPT, OWNER_PID, RUN_ID, Owner, is_alive, owner_of
 from pytest_madengine.errors import EngineError
-from pytest_madengine.executors.owner import KEPT, OWNER_PID, RUN_ID, Owner, is_alive, owner_of
 
 if TYPE_CHECKING:
     from docker import DockerClient

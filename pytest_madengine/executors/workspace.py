@@ -26,9 +26,9 @@ from typing import IO, Final
 
 from pytest_madengine.errors import PlanError
 from pytest_madengine.executors.common import merge_common
-from pytest_madengine.files import is_temporary, remove_tree, write_atomic
 from pytest_madengine.plan.runplan import Mount, Workspace
 from pytest_madengine.plan.script import CONTROL_DIR, WORKSPACE
+from pytest_madengine.util.files import is_temporary, remove_tree, write_atomic
 
 CONTROL: Final = Path(CONTROL_DIR).name
 _PREFIX: Final = "ws-"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.results.columns import V2_COLUMNS
+from pytest_madengine.util import jsontext
 
 #: Columns that ``--model-json-path`` fills.
 FILLED: Final = ("n_gpus", "training_precision", "tags", "args")

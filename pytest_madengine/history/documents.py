@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.history.csvrows import is_empty, parse_csv, read_file
 from pytest_madengine.history.rowkeys import row_keys
 from pytest_madengine.results.columns import V2_COLUMNS
+from pytest_madengine.util import jsontext
 
 #: Columns of perf.csv that hold numbers.  The others are text whatever they look like: a commit of digits
 #: only is no number.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_madengine.errors import ConfigError, HistoryError
-from pytest_madengine.files import replacing
 from pytest_madengine.results.readings import number
+from pytest_madengine.util.files import replacing
 
 #: What a spreadsheet takes for the beginning of a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")

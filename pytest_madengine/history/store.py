@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection
 
 from pytest_madengine.errors import ConfigError
+from pytest_madengine.gate.compare import Comparison, compare_points
 from pytest_madengine.history import queries, schema
-from pytest_madengine.history.compare import Comparison, compare_points
 from pytest_madengine.history.database import Database
 from pytest_madengine.history.export import write_export
 from pytest_madengine.history.migrations import migrate, stored_version

@@ -14,15 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_madengine.engine.cli import DockerCli, find_docker_cli
+from pytest_madengine.engine.endpoint import find_endpoint
+from pytest_madengine.engine.process import run_streaming
 from pytest_madengine.errors import EngineError, MadError, PullError
-from pytest_madengine.files import utc_precise
 from pytest_madengine.images.buildfiles import PROOF, build_files
 from pytest_madengine.images.buildlog import open_build_log
-from pytest_madengine.images.cli import DockerCli, find_docker_cli
 from pytest_madengine.images.command import build_argv, build_environ, pull_environ
 from pytest_madengine.images.dockerfile import read_dockerfile
 from pytest_madengine.images.dockerlines import directives
-from pytest_madengine.images.endpoint import find_endpoint
 from pytest_madengine.images.local import (
     add_name,
     base_digest,
@@ -34,11 +34,11 @@ from pytest_madengine.images.local import (
 from pytest_madengine.images.locking import host_lock
 from pytest_madengine.images.memory import Built, Failed, forget, recall, remember
 from pytest_madengine.images.naming import is_reference
-from pytest_madengine.images.process import run_streaming
 from pytest_madengine.images.request import BuildRequest, build_key, make_build_request
 from pytest_madengine.images.verdict import build_failure, pull_failure, registry_is_silent, timed_out
 from pytest_madengine.plan.runplan import Image
 from pytest_madengine.secrets import Redactor, Secret
+from pytest_madengine.util.files import utc_precise
 
 if TYPE_CHECKING:
     from docker import DockerClient

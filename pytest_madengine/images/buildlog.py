@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from pytest_madengine.secrets import Redactor
-from pytest_madengine.text import log_line
+from pytest_madengine.util.text import log_line
 
 #: Last lines kept for a failing test.
 TAIL_LINES: Final = 40

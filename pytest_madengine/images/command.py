@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pytest_madengine.engine.cli import DockerCli, client_environ
+from pytest_madengine.engine.endpoint import Endpoint
 from pytest_madengine.errors import BuildError, EngineError
 from pytest_madengine.images.buildfiles import BuildFiles
-from pytest_madengine.images.cli import DockerCli, client_environ
 from pytest_madengine.images.dockerfile import references_build_context
-from pytest_madengine.images.endpoint import Endpoint
 from pytest_madengine.images.naming import is_reference
 from pytest_madengine.images.request import PREDEFINED, BuildRequest
 from pytest_madengine.secrets import reveal

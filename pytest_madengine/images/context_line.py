@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, NoReturn
 
-from pytest_madengine import jsontext
 from pytest_madengine.errors import DockerfileError
+from pytest_madengine.util import jsontext
 
 #: What marks the line, with the blank.
 MARK: Final = "# CONTEXT "

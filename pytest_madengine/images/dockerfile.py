@@ -20,7 +20,7 @@ from pytest_madengine.images.syntax import (
     secret_mounts,
     uses_secret_mounts,
 )
-from pytest_madengine.text import file_name
+from pytest_madengine.util.text import file_name
 
 __all__ = [
     "DockerfileIndex",

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.errors import BuildError, EngineError, MadError, PullError
-from pytest_madengine.files import write_atomic
+from pytest_madengine.util import jsontext
+from pytest_madengine.util.files import write_atomic
 
 _KINDS: Final[Mapping[str, type[MadError]]] = {
     kind.__name__: kind for kind in (BuildError, PullError, EngineError)

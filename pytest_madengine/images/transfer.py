@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_madengine.engine.cli import DockerCli, find_docker_cli
+from pytest_madengine.engine.endpoint import find_endpoint
+from pytest_madengine.engine.process import run_streaming
 from pytest_madengine.errors import CredentialError, EngineError, ImageError, MadError, PullError
 from pytest_madengine.images.buildlog import BuildLog, open_build_log
-from pytest_madengine.images.cli import DockerCli, find_docker_cli
 from pytest_madengine.images.command import pull_environ
-from pytest_madengine.images.endpoint import find_endpoint
 from pytest_madengine.images.local import add_name, find_image, repository, repository_digests
 from pytest_madengine.images.locking import host_lock
 from pytest_madengine.images.naming import is_reference
-from pytest_madengine.images.process import run_streaming
 from pytest_madengine.images.registry import (
     RegistryCredential,
     credential_key,

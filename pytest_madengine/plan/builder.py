@@ -10,11 +10,11 @@ from typing import Any
 from pytest_madengine.catalog.ids import full_args
 from pytest_madengine.errors import PlanError
 from pytest_madengine.plan.clone import build_clone, model_directory
-from pytest_madengine.plan.docker_flags import ParsedFlags, merge_notes, merge_options, parse_run_options
+from pytest_madengine.plan.docker.flags import ParsedFlags, merge_notes, merge_options, parse_run_options
+from pytest_madengine.plan.docker.options import base_options, shm_size_text, unprivileged
 from pytest_madengine.plan.env import EnvironmentBuilder
 from pytest_madengine.plan.launchers import in_job, launcher_of, multi_node
 from pytest_madengine.plan.names import container_name, log_name
-from pytest_madengine.plan.options import base_options, shm_size_text, unprivileged
 from pytest_madengine.plan.request import HostAbilities, PlanRequest
 from pytest_madengine.plan.runplan import DockerOptions, EnvValue, Mount, RunPlan, RunScript
 from pytest_madengine.plan.steps import SMI_COMMANDS, WORKSPACE, post_steps, pre_steps, run_line, script_of

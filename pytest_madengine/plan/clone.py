@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pytest_madengine import jsontext
 from pytest_madengine.catalog.model import Model
 from pytest_madengine.errors import ConfigError, CredentialError, PlanError
 from pytest_madengine.plan.runplan import Clone
 from pytest_madengine.secrets import Secret, reveal
+from pytest_madengine.util import jsontext
 
 #: Name of the model directory without a clone.
 RUN_DIRECTORY: Final = "run_directory"

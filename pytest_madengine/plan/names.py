@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Final
 
-from pytest_madengine.files import safe_name
+from pytest_madengine.util.files import safe_name
 
 #: Longest container name and log base name; both become path components.
 _LONGEST: Final = 200

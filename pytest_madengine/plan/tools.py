@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from pytest_madengine import jsontext
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.plan.wording import as_text, did_you_mean
+from pytest_madengine.util import jsontext
 
 #: Library trace tools; they share one wrapper that writes ``library_trace.csv``.
 TRACE_TOOLS: Final = frozenset(

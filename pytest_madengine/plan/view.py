@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from pytest_madengine.plan.docker_argv import docker_arguments, mount_argument
+from pytest_madengine.plan.docker.argv import docker_arguments, mount_argument
 from pytest_madengine.plan.runplan import EnvValue, RunPlan
 from pytest_madengine.plan.wording import seconds
 from pytest_madengine.secrets import MASK, Redactor, Secret
-from pytest_madengine.text import escaped
+from pytest_madengine.util.text import escaped
 
 _INDENT = "  "
 #: Columns a value may take before its origin moves away from the common column.

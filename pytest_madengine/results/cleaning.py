@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from pytest_madengine import text
 from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.results.readings import number
 from pytest_madengine.results.record import Attempt, Metric, RunRecord
 from pytest_madengine.secrets import MASK, Redactor
+from pytest_madengine.util import text
 
 #: Columns that hold numbers of ours.
 _NUMBERS: Final = frozenset(

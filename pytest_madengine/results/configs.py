@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from pytest_madengine import jsontext
+from pytest_madengine.util import jsontext
 
 #: Directories of ``scripts/`` that are repositories of their own.
 _REPOSITORIES: Final = ("MAD", "MAD-private", "MAD-internal")

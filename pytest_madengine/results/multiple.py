@@ -12,7 +12,7 @@ from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.results.lines import read_cell
 from pytest_madengine.results.readings import Kind, means_success
 from pytest_madengine.results.record import Metric, Outcome
-from pytest_madengine.text import unstyled
+from pytest_madengine.util.text import unstyled
 
 #: Columns without which the file has no meaning.
 NEEDED: Final = ("model", "performance", "metric")

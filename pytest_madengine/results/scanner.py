@@ -14,7 +14,7 @@ from pytest_madengine.results.patterns import (
     PERFORMANCE,
     TRAINER,
 )
-from pytest_madengine.text import SEQUENCE_BYTES, plain
+from pytest_madengine.util.text import SEQUENCE_BYTES, plain
 
 #: Bytes of a line that are scanned; what a longer line says after them is not seen.
 LINE_LIMIT: Final = 64 * 1024

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_madengine.context.types import HostFacts
 from pytest_madengine.errors import LeaseError
-from pytest_madengine.files import safe_name, utc_now
 from pytest_madengine.plan.gpus import GpuDemand
 from pytest_madengine.plan.runplan import Lease
 from pytest_madengine.scheduling.choice import Request, Want, choose_all, grant
 from pytest_madengine.scheduling.foreign import settle_foreign_use
 from pytest_madengine.scheduling.lockfiles import LockDirectory, LockFile, default_directory
 from pytest_madengine.scheduling.tickets import Tickets, is_resource
-from pytest_madengine.text import clip, escaped
+from pytest_madengine.util.files import safe_name, utc_now
+from pytest_madengine.util.text import clip, escaped
 
 if TYPE_CHECKING:
     from pytest_madengine.settings import Settings

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_madengine.executors.docker import DockerExecutor
+from pytest_madengine.executors.docker.executor import DockerExecutor
 from pytest_madengine.plan.runplan import (
     DockerOptions,
     EnvValue,

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_madengine.reports.perfcsv import PerfCsv
+from pytest_madengine.perfcsv.table import PerfCsv
 from pytest_madengine.results.columns import build_columns
 from pytest_madengine.results.record import Attempt, Metric, Outcome, RunRecord
 

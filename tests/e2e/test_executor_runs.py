@@ -464,7 +464,7 @@ def test_a_missing_mount_source(bench, tmp_path):
 
 def test_an_engine_that_is_not_there(bench):
     from docker.errors import DockerException
-    from pytest_madengine.executors.docker import DockerExecutor
+    from pytest_madengine.executors.docker.executor import DockerExecutor
 
     def absent() -> DockerClient:
         raise DockerException("Error while fetching server API version: FileNotFoundError(2)")

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pytest_madengine.engine import cli as cli_module
+from pytest_madengine.engine.cli import DockerCli, find_docker_cli
+from pytest_madengine.engine.client import connect
 from pytest_madengine.errors import BuildError, EngineError, PullError
-from pytest_madengine.images import cli as cli_module
 from pytest_madengine.images.builder import BuildRequest, ImageBuilder
-from pytest_madengine.images.cli import DockerCli, find_docker_cli
 from pytest_madengine.images.dockerfile import DockerfileMatch
-from pytest_madengine.images.engine import connect
 from pytest_madengine.secrets import Redactor, Secret
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import report_samples
-from pytest_madengine.reports.mailpage import CLIP, Mail
-from pytest_madengine.reports.mailtable import read_table
-from pytest_madengine.reports.reasons import Reasons
+from pytest_madengine.reports.mail.page import CLIP, Mail
+from pytest_madengine.reports.mail.reasons import Reasons
+from pytest_madengine.reports.mail.table import read_table
 from report_browser import CONTRAST, DESKTOP, PHONE, Visit, chromium
 
 pytestmark = [pytest.mark.e2e, pytest.mark.parallel]

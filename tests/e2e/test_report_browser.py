@@ -22,7 +22,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 import report_samples
-from pytest_madengine import reporting
+from pytest_madengine.reports.pages import site as reporting
 from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.results.rows import file_rows
 from report_browser import CONTRAST, NAMELESS, PHONE, Visit, chromium

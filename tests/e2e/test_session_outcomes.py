@@ -10,7 +10,7 @@ import threading
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from pytest_madengine.images.endpoint import find_endpoint
+from pytest_madengine.engine.endpoint import find_endpoint
 from session_support import RUN_LABEL, Repository, Session, other_user, reachable, tree_hash
 
 pytestmark = pytest.mark.e2e

@@ -124,7 +124,7 @@ def pytest_mad_result(config, record):
 @pytest.mark.parametrize("on_github", [True, False])
 def test_other_front_ends_can_switch_commands_off(on_github: bool) -> None:
     """For what the command lines print after the session; also when that breaks off."""
-    from pytest_madengine.cioutputs import commands_off
+    from pytest_madengine.sinks.ci import commands_off
 
     lines: list[str] = []
     environ = {"GITHUB_ACTIONS": "true"} if on_github else {}

@@ -102,8 +102,8 @@ def test_gpus_are_packed(repo: Any, elsewhere: Path) -> None:
 def pytest_sessionfinish(session):
     parallel = session.config.pluginmanager.getplugin("madengine-parallel")
     if parallel is not None:
-        from pytest_madengine.itemids import item_ids
-        from pytest_madengine.parallel import needs_of
+        from pytest_madengine.plugin.itemids import item_ids
+        from pytest_madengine.plugin.xdist.workers import needs_of
         ids = ["models.json::a", "models.json::b", "test_x.py::a"]
         needs = needs_of(parallel.session, item_ids(session.config), ids)
         print("needs", sorted((key, need.gpus) for key, need in needs.items()))

@@ -419,7 +419,7 @@ def test_session_ids_sort_by_time_within_a_second() -> None:
     """``--mad-resume`` takes the last session; two quick sessions must not swap."""
     import re
 
-    from pytest_madengine.session import new_run_id
+    from pytest_madengine.session.session import new_run_id
 
     assert re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{4}", new_run_id())
 

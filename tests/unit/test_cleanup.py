@@ -7,8 +7,8 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.cleanup import parse_age
 from pytest_madengine.cli.app import make_app
+from pytest_madengine.engine.leftovers import parse_age
 from pytest_madengine.errors import ConfigError
 from typer.testing import CliRunner
 

@@ -6,7 +6,7 @@ import signal
 import threading
 
 import pytest
-from pytest_madengine.interrupts import held
+from pytest_madengine.plugin.interrupts import held
 
 
 def test_an_interrupt_waits() -> None:

@@ -11,7 +11,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_madengine.cli import app, command, params
-from pytest_madengine.optiontable import OPTIONS
+from pytest_madengine.options import OPTIONS
 from typer.testing import CliRunner
 
 #: Contract 19.2, row ``madengine run``: spellings and the word that pytest gets for the value ``7``.

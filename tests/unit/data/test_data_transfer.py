@@ -19,7 +19,7 @@ from data_fakes import FakeStore, Pauses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_madengine.data import partial as partial_module
-from pytest_madengine.data.manifest import Manifest
+from pytest_madengine.data.index import Manifest
 from pytest_madengine.data.mirror import CONTROL, Mirror, mirror_directory
 from pytest_madengine.data.partial import PartialFile
 from pytest_madengine.data.progress import TransferState

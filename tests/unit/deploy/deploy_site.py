@@ -57,17 +57,17 @@ class Site:
         return {"root": self.root, "environ": self.environ, "context": text, **options}
 
     def k8s(self, context: dict[str, Any] | None = None, **options: Any) -> Any:
-        from pytest_madengine.generating import generate_k8s
+        from pytest_madengine.generate.common import generate_k8s
 
         return generate_k8s(self.path, self.out, **self._options(context, **options))
 
     def slurm(self, context: dict[str, Any] | None = None, **options: Any) -> Any:
-        from pytest_madengine.generating import generate_slurm
+        from pytest_madengine.generate.common import generate_slurm
 
         return generate_slurm(self.path, self.out, **self._options(context, **options))
 
     def ansible(self, context: dict[str, Any] | None = None, **options: Any) -> Any:
-        from pytest_madengine.generating import generate_ansible
+        from pytest_madengine.generate.common import generate_ansible
 
         return generate_ansible(self.path, self.out / "play.yml", **self._options(context, **options))
 

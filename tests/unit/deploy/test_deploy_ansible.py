@@ -132,7 +132,7 @@ def test_texts_of_others_are_no_templates(site: Any) -> None:
 
 
 def test_paths_with_braces(site: Any, tmp_path: Any) -> None:
-    from pytest_madengine.generating import generate_ansible
+    from pytest_madengine.generate.common import generate_ansible
 
     hostile = tmp_path / "{{ x }}"
     hostile.mkdir()
@@ -143,7 +143,7 @@ def test_paths_with_braces(site: Any, tmp_path: Any) -> None:
 
 
 def test_what_lies_below_the_playbook_moves_with_it(site: Any) -> None:
-    from pytest_madengine.generating import generate_ansible
+    from pytest_madengine.generate.common import generate_ansible
 
     site.model("m", n_gpus="0").ansible()
     generate_ansible(site.path, site.root / "play.yml", root=site.root, environ={})

@@ -8,7 +8,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from pytest_madengine.deploy.k8s import LARGEST_CONFIG_MAP
+from pytest_madengine.deploy.k8s.objects import LARGEST_CONFIG_MAP
 from pytest_madengine.errors import ConfigError, MadError
 
 FILES = ("k8s-madengine-configmap.yaml", "k8s-madengine-job.yaml")
@@ -492,7 +492,7 @@ def test_the_same_input_gives_the_same_files(site: Any) -> None:
 def test_the_host_is_not_asked(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Generating needs neither engine nor detection."""
     from pytest_madengine.context import detect
-    from pytest_madengine.images import engine
+    from pytest_madengine.engine import client as engine
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("asked")

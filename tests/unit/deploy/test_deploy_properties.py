@@ -14,7 +14,7 @@ import yaml
 from deploy_site import new_site
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest_madengine.deploy.names import LONGEST_LABEL, file_keys, label_value, object_name
+from pytest_madengine.deploy.k8s.names import LONGEST_LABEL, file_keys, label_value, object_name
 from pytest_madengine.deploy.shelltext import array, assign
 from pytest_madengine.deploy.yamltext import Unsafe, dump_documents
 from pytest_madengine.errors import ConfigError

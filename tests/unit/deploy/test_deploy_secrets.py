@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from pytest_madengine.deploy.k8s import JobSecrets
-from pytest_madengine.deploy.secretscript import secret_script, variable_of
+from pytest_madengine.deploy.k8s.objects import JobSecrets
+from pytest_madengine.deploy.k8s.secretscript import secret_script, variable_of
 from pytest_madengine.errors import ConfigError, MadError
 
 TOKEN = "hf-planted-secret-1"

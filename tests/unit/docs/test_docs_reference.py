@@ -11,11 +11,12 @@ from types import ModuleType
 
 import pytest
 import pytest_madengine
-from pytest_madengine import junit, newhooks, options, plugin
+from pytest_madengine import plugin
 from pytest_madengine.catalog.fields import KNOWN_FIELDS
 from pytest_madengine.context.keys import KNOWN
 from pytest_madengine.plan.env import COMPUTED
-from pytest_madengine.reports.openmetrics import FAMILIES
+from pytest_madengine.plugin import hookspec, junit, options
+from pytest_madengine.reports.ci.openmetrics import FAMILIES
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS
 from pytest_madengine.results.patterns import DEFAULT
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
@@ -63,7 +64,7 @@ def test_options_that_pages_name_exist(page: Path) -> None:
 def test_variables_and_ini_options_that_pages_name_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert set(re.findall(r"\bMAD_PYTEST_[A-Z_]+[A-Z]\b", text)) <= {option.env for option in options.OPTIONS}
-    hooks = {name for name in vars(newhooks) if name.startswith("pytest_mad_")}
+    hooks = {name for name in vars(hookspec) if name.startswith("pytest_mad_")}
     known = INI_NAMES | set(plugin.__all__) | hooks | set(FAMILIES)
     assert set(re.findall(r"(?<![\w.-])mad_[a-z_]+[a-z](?![\w(]|\.[a-z])", text)) <= known
 
@@ -82,7 +83,7 @@ def test_every_fixture_is_documented() -> None:
 
 def test_every_hook_is_documented_with_an_example() -> None:
     sections = re.split(r"^## ", read("hooks.md"), flags=re.MULTILINE)[1:]
-    hooks = {name for name in vars(newhooks) if name.startswith("pytest_mad_")}
+    hooks = {name for name in vars(hookspec) if name.startswith("pytest_mad_")}
     assert {section.splitlines()[0] for section in sections} == hooks
     assert all(section.count("```python") == 2 for section in sections)
 
@@ -131,7 +132,7 @@ def test_error_patterns_and_their_order_are_documented() -> None:
 
 
 def test_side_files_are_documented() -> None:
-    source = (PACKAGE / "reports/sidefiles.py").read_text(encoding="utf-8")
+    source = (PACKAGE / "perfcsv/sidefiles.py").read_text(encoding="utf-8")
     text = read("formats.md")
     assert all(f"`{name}`" in text for name in re.findall(r'"(\w+\.(?:json|csv))"', source))
 

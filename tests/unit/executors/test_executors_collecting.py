@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from pytest_madengine.executors.artifacts import PATTERNS, Collector
 from pytest_madengine.executors.before import Before
-from pytest_madengine.executors.collecting import PATTERNS, Collector
-from pytest_madengine.files import open_regular, read_regular
 from pytest_madengine.secrets import Redactor
+from pytest_madengine.util.files import open_regular, read_regular
 
 #: Nothing existed before the run.
 NOTHING = Before([], [], "")
@@ -285,7 +285,7 @@ def test_results_behind_a_link_with_odd_bytes_and_secrets(space):
 
 
 def test_results_that_are_too_large(space, monkeypatch):
-    monkeypatch.setattr("pytest_madengine.executors.collecting.LARGEST_RESULTS", 3)
+    monkeypatch.setattr("pytest_madengine.executors.artifacts.LARGEST_RESULTS", 3)
     space.write("r.csv", "long text")
     collector = space.collector()
     assert collector.read_results("r.csv", NOTHING, 0) is None

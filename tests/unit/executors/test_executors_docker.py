@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from pytest_madengine.engine.owner import Owner, current_owner
 from pytest_madengine.errors import CredentialError, EngineError, MadError, PlanError, RunError
 from pytest_madengine.executors import workspace
-from pytest_madengine.executors.container import EngineContainer, explain
-from pytest_madengine.executors.docker import DockerExecutor
-from pytest_madengine.executors.owner import Owner, current_owner
+from pytest_madengine.executors.docker.container import EngineContainer, explain
+from pytest_madengine.executors.docker.executor import DockerExecutor
 from pytest_madengine.executors.reaper import find_leftovers, remove_leftovers
 from pytest_madengine.plan.runplan import (
     Clone,
@@ -477,7 +477,7 @@ def test_keep_alive(office):
 
 
 def test_a_container_that_does_not_go_is_removed(office, monkeypatch):
-    monkeypatch.setattr("pytest_madengine.executors.dockerrun._REMOVAL_LIMIT", 0.01)
+    monkeypatch.setattr("pytest_madengine.executors.docker.run._REMOVAL_LIMIT", 0.01)
 
     def work(engine: PaperEngine) -> None:
         (engine.root / ".madengine/events").write_text(EVENTS)

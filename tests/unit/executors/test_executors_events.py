@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_madengine.executors.docker.observation import Ending, make_result
+from pytest_madengine.executors.docker.supervision import Supervisor
 from pytest_madengine.executors.events import Stamp, parse_events
-from pytest_madengine.executors.observation import Ending, make_result
-from pytest_madengine.executors.supervision import Supervisor
 from pytest_madengine.results.result import RunResult
 from pytest_madengine.results.scanner import LogFindings
 from pytest_madengine.settings import PhaseTimeouts

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from pytest_madengine.errors import PlanError
-from pytest_madengine.executors.hostconfig import container_config, host_config, port_bindings
+from pytest_madengine.executors.docker.hostconfig import container_config, host_config, port_bindings
 from pytest_madengine.plan.runplan import Device, DockerOptions, Mount
 
 VECTORS = [

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.executors.logpump import TAIL_BYTES, LogPump, MarkerSplitter
+from pytest_madengine.executors.docker.stream import AttachedStream, FrameDecoder
+from pytest_madengine.executors.log import TAIL_BYTES, LogPump, MarkerSplitter
 from pytest_madengine.executors.redaction import StreamRedactor
-from pytest_madengine.executors.stream import AttachedStream, FrameDecoder
 from pytest_madengine.plan.script import marker
 from pytest_madengine.results.scanner import LogScanner
 from pytest_madengine.secrets import Redactor

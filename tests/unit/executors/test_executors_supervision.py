@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from pytest_madengine.executors.supervision import GRACE, HAND_BACK_LIMIT, KILL_LIMIT, Supervisor
+from pytest_madengine.executors.docker.supervision import GRACE, HAND_BACK_LIMIT, KILL_LIMIT, Supervisor
 from pytest_madengine.settings import PhaseTimeouts
 
 

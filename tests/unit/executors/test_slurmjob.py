@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pytest_madengine.executors.slurmjob import SlurmError, SlurmJob, cancel, state_of, submit, wait
+from pytest_madengine.executors.slurm.job import SlurmError, SlurmJob, cancel, state_of, submit, wait
 
 Program = Callable[[str, str], None]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pytest_madengine.files import (
+from pytest_madengine.util.files import (
     SCRATCH,
     append_line,
     encoded,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.jsontext import JsonTextError, parse, parse_first, read
+from pytest_madengine.util.jsontext import JsonTextError, parse, parse_first, read
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from pytest_madengine.pauses import garbage_collector_paused, set_aside
+from pytest_madengine.plugin.garbage import garbage_collector_paused, set_aside
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine import text
+from pytest_madengine.util import text
 
 #: Texts that come near to what terminals understand.
 PIECES = [

@@ -13,8 +13,8 @@ from typing import Any, cast
 import pytest
 from docker import DockerClient
 from docker.errors import APIError, ImageNotFound, NotFound
+from pytest_madengine.engine import cli
 from pytest_madengine.errors import BuildError, EngineError, PullError
-from pytest_madengine.images import cli
 from pytest_madengine.images.builder import BuildRequest, ImageBuilder
 from pytest_madengine.images.dockerfile import DockerfileMatch
 from pytest_madengine.images.local import add_name, base_digest, full_name, given_image, repository

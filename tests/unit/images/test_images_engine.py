@@ -11,10 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from pytest_madengine.engine import cli
+from pytest_madengine.engine import client as engine
+from pytest_madengine.engine.cli import DockerCli, client_environ, find_docker_cli
+from pytest_madengine.engine.endpoint import Endpoint, client_proxies, find_endpoint
 from pytest_madengine.errors import EngineError
-from pytest_madengine.images import cli, engine
-from pytest_madengine.images.cli import DockerCli, client_environ, find_docker_cli
-from pytest_madengine.images.endpoint import Endpoint, client_proxies, find_endpoint
 
 NONE = Path("/nowhere/docker.sock")
 

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from pytest_madengine.images import guard
-from pytest_madengine.images.process import run_streaming
+from pytest_madengine.engine import guard
+from pytest_madengine.engine.process import run_streaming
 
 OWNER = """
 import os, sys
 from pathlib import Path
-from pytest_madengine.images.process import run_streaming
+from pytest_madengine.engine.process import run_streaming
 run_streaming(
     ["bash", "-c", "trap '' TERM; echo $$ > pid; exec 3<>fifo; read -u 3"],
     environ=os.environ, cwd=Path.cwd(), output=print,

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_madengine.errors import ConfigError, CredentialError
-from pytest_madengine.images.manifest import Manifest, parse_manifest, read_manifest
-from pytest_madengine.images.manifest_writer import (
+from pytest_madengine.manifest.reader import Manifest, parse_manifest, read_manifest
+from pytest_madengine.manifest.references import References, has_references, resolve
+from pytest_madengine.manifest.writer import (
     BuildReport,
     Head,
     build_summary,
@@ -21,7 +22,6 @@ from pytest_madengine.images.manifest_writer import (
     manifest_context,
     write_manifest,
 )
-from pytest_madengine.images.references import References, has_references, resolve
 from pytest_madengine.secrets import Redactor, Secret
 
 SCHEMA = Path(__file__).parents[3] / "docs/reference/build_manifest.schema.json"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_madengine.engine.process import run_streaming
 from pytest_madengine.errors import BuildError, EngineError, PullError
 from pytest_madengine.images import buildlog
 from pytest_madengine.images.buildlog import BuildLog, open_build_log
-from pytest_madengine.images.process import run_streaming
 from pytest_madengine.images.verdict import (
     build_failure,
     failure_line,

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pytest_madengine.catalog.model import Model, Parameter
 from pytest_madengine.context.types import Context, HostFacts
+from pytest_madengine.engine.cli import DockerCli
+from pytest_madengine.engine.endpoint import Endpoint
 from pytest_madengine.errors import BuildError, EngineError
-from pytest_madengine.images.cli import DockerCli
 from pytest_madengine.images.command import build_argv, build_environ
 from pytest_madengine.images.dockerfile import DockerfileMatch
-from pytest_madengine.images.endpoint import Endpoint
 from pytest_madengine.images.request import BuildRequest, build_key, make_build_request
 from pytest_madengine.secrets import Secret
 from pytest_madengine.settings import Settings

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from lint_samples import CLEAN, LintFiles, MakeRoot
-from pytest_madengine.linting.findings import Report
-from pytest_madengine.linting.repository import LintRequest, lint
+from pytest_madengine.lint.findings import Report
+from pytest_madengine.lint.repository import LintRequest, lint
 
 
 @pytest.fixture

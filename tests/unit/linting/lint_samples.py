@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_madengine.linting.findings import Report
+from pytest_madengine.lint.findings import Report
 
 CONTEXT = "# CONTEXT {'gpu_vendor': 'AMD'}\n"
 DOCKERFILE = f"{CONTEXT}FROM debian:bookworm\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pytest_madengine.linting.rules import RULES
+from pytest_madengine.lint.rules import RULES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "lint-rules.md").read_text(encoding="utf-8")
 

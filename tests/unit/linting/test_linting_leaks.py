@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest_madengine.linting.leaks import (
-    find_arguments,
-    find_assignments,
-    find_leaks,
-    is_secret_value,
-    masked,
-)
+from pytest_madengine.lint.leaks import find_arguments, find_assignments, find_leaks, is_secret_value, masked
 
 LETTERS = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0fD3hJ6"
 SAMPLES = {

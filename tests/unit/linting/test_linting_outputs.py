@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lint_samples import LintFiles
-from pytest_madengine.linting import sarif
-from pytest_madengine.linting.findings import Finding, Place, Report, Severity, fingerprints, in_order
-from pytest_madengine.linting.jsonout import render_json
-from pytest_madengine.linting.rules import ODD_TAG, RULES, WRONG_TYPE
-from pytest_madengine.linting.sarif import render_sarif
-from pytest_madengine.linting.text import render_text, summary
-from pytest_madengine.text import escaped, is_safe
+from pytest_madengine.lint import sarif
+from pytest_madengine.lint.findings import Finding, Place, Report, Severity, fingerprints, in_order
+from pytest_madengine.lint.jsonout import render_json
+from pytest_madengine.lint.rules import ODD_TAG, RULES, WRONG_TYPE
+from pytest_madengine.lint.sarif import render_sarif
+from pytest_madengine.lint.text import render_text, summary
+from pytest_madengine.util.text import escaped, is_safe
 
 GOLDEN = Path(__file__).with_name("golden")
 SCHEMA: Any = json.loads((Path(__file__).parents[2] / "data" / "sarif-2.1.0-rtm.5.json").read_text("utf-8"))

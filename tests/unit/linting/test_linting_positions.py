@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest_madengine.linting.positions import JsonPositions, Positions
+from pytest_madengine.lint.positions import JsonPositions, Positions
 
 TEXT = """[
   {"name": "a", "tags": ["x", {"y": 1}]},

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from lint_samples import CONTEXT, DOCKERFILE, SCRIPT, LintFiles, MakeRoot
 from pytest_madengine.catalog.service import list_models
 from pytest_madengine.errors import CatalogError, ConfigError
-from pytest_madengine.linting.findings import Report, Severity
-from pytest_madengine.linting.repository import LintRequest, lint
-from pytest_madengine.linting.rules import RULES, find_rules
+from pytest_madengine.lint.findings import Report, Severity
+from pytest_madengine.lint.repository import LintRequest, lint
+from pytest_madengine.lint.rules import RULES, find_rules
 
 ENTRY = {"name": "m", "dockerfile": "docker/m", "scripts": "scripts/m/run.sh"}
 TOKEN = "ghp" + "_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0fD3hJ6"

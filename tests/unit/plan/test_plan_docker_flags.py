@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_madengine.errors import PlanError
-from pytest_madengine.plan.docker_argv import mount_argument, option_arguments
-from pytest_madengine.plan.docker_flag_table import FLAGS, SHORT
-from pytest_madengine.plan.docker_flags import merge_notes, merge_options, parse_run_options
+from pytest_madengine.plan.docker.argv import mount_argument, option_arguments
+from pytest_madengine.plan.docker.flag_table import FLAGS, SHORT
+from pytest_madengine.plan.docker.flags import merge_notes, merge_options, parse_run_options
 from pytest_madengine.plan.runplan import Device, DockerOptions, Mount
 
 

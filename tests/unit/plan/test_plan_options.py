@@ -8,8 +8,8 @@ import pytest
 from plan_samples import context, facts, model, request, settings
 from pytest_madengine.errors import ConfigError, PlanError
 from pytest_madengine.plan.builder import HostAbilities, build_plan
-from pytest_madengine.plan.docker_argv import option_arguments
-from pytest_madengine.plan.options import base_options, render_minors
+from pytest_madengine.plan.docker.argv import option_arguments
+from pytest_madengine.plan.docker.options import base_options, render_minors
 from pytest_madengine.plan.runplan import DockerOptions, Lease
 
 _AMD = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from plan_samples import check_golden, context, facts, model, request, settings
 from pytest_madengine.plan.builder import HostAbilities, PlanRequest, build_plan
-from pytest_madengine.plan.docker_argv import docker_arguments
+from pytest_madengine.plan.docker.argv import docker_arguments
 from pytest_madengine.plan.runplan import DataMount, Image, Lease
 from pytest_madengine.plan.view import render_plan
 from pytest_madengine.secrets import Redactor, Secret

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest_madengine.reports.benchjson import benchmarks, smaller_path, write_benchmarks
+from pytest_madengine.reports.ci.benchjson import benchmarks, smaller_path, write_benchmarks
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 
 

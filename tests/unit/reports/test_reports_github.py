@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest_madengine.reports.github import (
+from pytest_madengine.reports.ci.github import (
     ANNOTATIONS,
     ROWS,
     SUMMARY_LIMIT,
@@ -21,7 +21,7 @@ from pytest_madengine.reports.github import (
     workflow_commands,
 )
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
-from pytest_madengine.text import log_line, visible
+from pytest_madengine.util.text import log_line, visible
 
 NASTY = (
     "a|b",

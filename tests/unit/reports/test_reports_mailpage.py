@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest_madengine.reports.mailcharts import charts
-from pytest_madengine.reports.mailpage import CLIP, Limits, Mail, cut
-from pytest_madengine.reports.mailtable import Table, read_table
-from pytest_madengine.reports.mailtext import mail_text
-from pytest_madengine.reports.reasons import Reasons
+from pytest_madengine.reports.mail.charts import charts
+from pytest_madengine.reports.mail.page import CLIP, Limits, Mail, cut
+from pytest_madengine.reports.mail.reasons import Reasons
+from pytest_madengine.reports.mail.table import Table, read_table
+from pytest_madengine.reports.mail.text import mail_text
 from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.results.record import Outcome, RunRecord
 

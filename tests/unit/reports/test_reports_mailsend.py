@@ -19,11 +19,11 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_madengine.errors import ConfigError
-from pytest_madengine.reports.mailmessage import make_message, parse_address
-from pytest_madengine.reports.mailpage import Mail
-from pytest_madengine.reports.mailsend import PASSWORD, USER, MailError, send, smtp_server
-from pytest_madengine.reports.mailtable import read_table
-from pytest_madengine.reports.reasons import Reasons
+from pytest_madengine.reports.mail.message import make_message, parse_address
+from pytest_madengine.reports.mail.page import Mail
+from pytest_madengine.reports.mail.reasons import Reasons
+from pytest_madengine.reports.mail.send import PASSWORD, USER, MailError, send, smtp_server
+from pytest_madengine.reports.mail.table import read_table
 
 SECRET = "pässword-4711"
 PLAIN = "plain-4711"
@@ -326,7 +326,7 @@ def test_a_login_without_encryption_stays_on_this_machine(
     box, where = serve(auth_require_tls=False)
     hand_over(tmp_path, where, **LOGIN)
     assert len(box.logins) == 1
-    monkeypatch.setattr("pytest_madengine.reports.mailsend._is_here", lambda client: False)
+    monkeypatch.setattr("pytest_madengine.reports.mail.send._is_here", lambda client: False)
     for tls in ("auto", "none"):
         with pytest.raises(
             MailError, match="no encrypted connection: the login of MAD_SMTP_USER is not sent"

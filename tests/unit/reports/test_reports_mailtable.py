@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_madengine.errors import ConfigError, ResultError
-from pytest_madengine.reports.mailtable import Table, find_tables, read_table, results
-from pytest_madengine.reports.perfcsv import PerfCsv, csv_bytes
-from pytest_madengine.reports.reasons import Reasons
+from pytest_madengine.perfcsv.table import PerfCsv, csv_bytes
+from pytest_madengine.reports.mail.reasons import Reasons
+from pytest_madengine.reports.mail.table import Table, find_tables, read_table, results
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 from pytest_madengine.results.rows import build_columns
-from pytest_madengine.text import is_safe
+from pytest_madengine.util.text import is_safe
 
 
 def read(tmp_path: Path, text: str, name: str = "perf.csv") -> Table:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from pytest_madengine.reports.openmetrics import openmetrics
+from pytest_madengine.reports.ci.openmetrics import openmetrics
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 
 COLUMNS = {"gpu_architecture": "gfx942", "n_gpus": "8"}

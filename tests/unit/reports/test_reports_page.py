@@ -11,10 +11,10 @@ from html import unescape
 from typing import Any
 
 import pytest
-from pytest_madengine.reports.page import ASSETS, MARKUP_NEWEST, MARKUP_ROWS, SCRIPTS, render
-from pytest_madengine.reports.pagedata import PageData, builds_as_sessions, column_of
-from pytest_madengine.reports.pagedetails import BLOCK, details_of
-from pytest_madengine.reports.pagetable import Table
+from pytest_madengine.reports.pages.data import PageData, builds_as_sessions, column_of
+from pytest_madengine.reports.pages.details import BLOCK, details_of
+from pytest_madengine.reports.pages.page import ASSETS, MARKUP_NEWEST, MARKUP_ROWS, SCRIPTS, render
+from pytest_madengine.reports.pages.table import Table
 
 HEADER = ["model", "performance", "metric", "gpu_architecture", "status", "build_number"]
 HOSTILE = [

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.reports import bands
-from pytest_madengine.reports.bands import BETTER, INSIDE, NONE, OUTSIDE, WEAK, WORSE, trends
-from pytest_madengine.reports.directions import direction
-from pytest_madengine.reports.pageencode import encode_json, encode_table
-from pytest_madengine.reports.pagetable import Column, Table
+from pytest_madengine.gate.direction import direction
+from pytest_madengine.reports.pages import trends as bands
+from pytest_madengine.reports.pages.encode import encode_json, encode_table
+from pytest_madengine.reports.pages.table import Column, Table
+from pytest_madengine.reports.pages.trends import BETTER, INSIDE, NONE, OUTSIDE, WEAK, WORSE, trends
 from pytest_madengine.results.readings import number
 
 HEADER = ("model", "metric", "gpu_architecture", "performance", "status")

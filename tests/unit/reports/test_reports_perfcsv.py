@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_madengine.errors import ConfigError, ResultError
-from pytest_madengine.reports.perfcsv import PerfCsv
+from pytest_madengine.perfcsv.table import PerfCsv
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 from pytest_madengine.results.rows import V1_COLUMNS, V2_COLUMNS, build_columns
 
@@ -184,7 +184,7 @@ _FULL = """
 import resource, sys
 from pathlib import Path
 from pytest_madengine.errors import ResultError
-from pytest_madengine.reports.perfcsv import PerfCsv
+from pytest_madengine.perfcsv.table import PerfCsv
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 path = Path(sys.argv[1])
 limit = path.stat().st_size + 10
@@ -215,7 +215,7 @@ def test_full_disk_leaves_no_half_row(tmp_path: Path) -> None:
 _WRITER = """
 import sys
 from pathlib import Path
-from pytest_madengine.reports.perfcsv import PerfCsv
+from pytest_madengine.perfcsv.table import PerfCsv
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 output = PerfCsv(Path(sys.argv[1]))
 sys.stdin.readline()

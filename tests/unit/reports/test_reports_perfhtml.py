@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_madengine.errors import ResultError
-from pytest_madengine.reports.perfhtml import count_rows, to_html
+from pytest_madengine.reports.pages.csvpage import count_rows, to_html
 
 
 class Page(HTMLParser):

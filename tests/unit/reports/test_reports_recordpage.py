@@ -13,18 +13,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine import reporting
 from pytest_madengine.errors import ConfigError, HistoryError, ResultError
-from pytest_madengine.reports.page import render
-from pytest_madengine.reports.pagedata import read_csv
-from pytest_madengine.reports.perfcsv import PerfCsv
-from pytest_madengine.reports.recordpage import (
-    linker,
-    matches,
-    page_of_csv,
-    page_of_records,
-    read_records,
-)
+from pytest_madengine.perfcsv.table import PerfCsv
+from pytest_madengine.reports.pages import site as reporting
+from pytest_madengine.reports.pages.data import read_csv
+from pytest_madengine.reports.pages.page import render
+from pytest_madengine.reports.pages.records import linker, matches, page_of_csv, page_of_records, read_records
 from pytest_madengine.results.columns import build_columns
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 
@@ -250,7 +244,7 @@ def test_site_from_a_history_database(tmp_path: Path) -> None:
 
 
 def test_page_of_csv_says_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_madengine.reports.pagedetails.details_of.__defaults__", (1,))
+    monkeypatch.setattr("pytest_madengine.reports.pages.details.details_of.__defaults__", (1,))
     given = [record("s", f"m{n}") for n in range(130)]
     path = store(tmp_path, *given)
     data = page_of_csv(read_csv(path), documents(*given), title="t", source="s", link=no_link)

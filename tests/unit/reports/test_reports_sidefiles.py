@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from pytest_madengine.errors import ResultError
-from pytest_madengine.reports.perfcsv import PerfCsv
-from pytest_madengine.reports.sidefiles import SUPER_COLUMNS, SideFiles
+from pytest_madengine.perfcsv.sidefiles import SUPER_COLUMNS, SideFiles
+from pytest_madengine.perfcsv.table import PerfCsv
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 from pytest_madengine.results.rows import V2_COLUMNS, build_columns
 

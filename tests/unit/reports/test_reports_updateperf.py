@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from pytest_madengine.errors import ConfigError, ResultError
-from pytest_madengine.reports.perfcsv import PerfCsv
-from pytest_madengine.reports.sidefiles import SideFiles
-from pytest_madengine.reports.updateperf import Added, Kind, add_entry, add_multiple
+from pytest_madengine.perfcsv.sidefiles import SideFiles
+from pytest_madengine.perfcsv.table import PerfCsv
+from pytest_madengine.perfcsv.update import Added, Kind, add_entry, add_multiple
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS, build_columns
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 

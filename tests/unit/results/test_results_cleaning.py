@@ -6,10 +6,10 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine import text
 from pytest_madengine.results.cleaning import clean_record
 from pytest_madengine.results.record import Attempt, Metric, Outcome, RunRecord
 from pytest_madengine.secrets import MASK, Redactor
+from pytest_madengine.util import text
 
 ANY = st.text(st.one_of(st.characters(), st.sampled_from("\x1b[]0m;\x07\u202e\udcff")), max_size=30)
 

@@ -11,7 +11,7 @@ from pytest_madengine.errors import ResultError
 from pytest_madengine.results.lines import read_cell
 from pytest_madengine.results.multiple import parse_multiple_results
 from pytest_madengine.results.record import Metric
-from pytest_madengine.text import unstyled
+from pytest_madengine.util.text import unstyled
 
 
 def parse(text: str) -> tuple[Metric, ...]:

@@ -18,7 +18,7 @@ from pytest_madengine.results.patterns import (
     TRAINER_VALUE,
 )
 from pytest_madengine.results.scanner import LINE_LIMIT, REPEATS_KEPT, LogFindings, LogScanner
-from pytest_madengine.text import SEQUENCE_BYTES, plain
+from pytest_madengine.util.text import SEQUENCE_BYTES, plain
 
 #: The pattern as contract 12.1 prints it.
 CONTRACT_PATTERN = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from pytest_madengine.scheduling.idle import IDLE_ID, IdleWorker
+from pytest_madengine.plugin.xdist.idle import IDLE_ID, IdleWorker
 
 
 class Seen:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.scheduling.xdist_scheduler import INTERFACE, Need, PackedScheduling
+from pytest_madengine.plugin.xdist.scheduler import INTERFACE, Need, PackedScheduling
 
 
 class Node:

@@ -1,0 +1,1 @@
+"""An Ansible playbook for the models of a manifest."""

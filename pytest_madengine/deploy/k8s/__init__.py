@@ -1,0 +1,1 @@
+"""Kubernetes objects for the models of a manifest."""

@@ -1,0 +1,1 @@
+"""Slurm jobs for the models of a manifest."""

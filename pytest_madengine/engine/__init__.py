@@ -1,0 +1,1 @@
+"""The container engine: where it is, its client and command line, who owns what in it."""

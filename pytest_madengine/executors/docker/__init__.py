@@ -1,0 +1,1 @@
+"""Runs of plans in containers of this host's engine."""

@@ -1,0 +1,1 @@
+"""Files for other schedulers, made from a manifest."""

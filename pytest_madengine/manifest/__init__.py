@@ -1,0 +1,1 @@
+"""The build manifest: what a build host hands to a run host."""

@@ -1,0 +1,1 @@
+"""perf.csv and the files beside it: written, never drawn."""

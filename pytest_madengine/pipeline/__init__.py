@@ -1,0 +1,1 @@
+"""The steps of one item: image, plan, run, verdict, record."""

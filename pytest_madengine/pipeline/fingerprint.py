@@ -1,0 +1,50 @@
+"""The fingerprint of an item: equal for runs whose results may be compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_madengine.pipeline.run import ItemRun
+    from pytest_madengine.session.session import MadSession
+
+
+def fingerprint_of(run: ItemRun) -> str:
+    """The fingerprint of an item (what goes in: ``results.fingerprint``)."""
+    from pytest_madengine.catalog.ids import full_args
+    from pytest_madengine.pipeline.image import given_name
+    from pytest_madengine.results.fingerprint import fingerprint
+
+    session, selected, match = run.session, run.spec.selected, run.spec.dockerfile
+    model = selected.model
+    script = session.settings.root / model.scripts
+    # A script that lies directly in scripts/ shares that directory with everything else.
+    shared = script.parent.name == "scripts" and script.parent.parent == session.settings.root
+    scripts = script if script.is_dir() or shared else script.parent
+    return fingerprint(
+        model=model.name,
+        args=full_args(selected),
+        parameters=selected.parameters,
+        scripts_hash=_hash(session, scripts),
+        dockerfile_hash=_hash(session, match.path) if match is not None else "",
+        build_args=session.context.get("docker_build_arg", {}),
+        n_gpus=model.n_gpus,
+        gpu_architecture=session.host_facts.gpu_architecture,
+        training_precision=model.training_precision,
+        data=model.data,
+        image=given_name(run),
+    )
+
+
+def _hash(session: MadSession, path: Path) -> str:
+    """Content hash of a path, read once per session; empty when it cannot be read."""
+    from pytest_madengine.results.fingerprint import content_hash
+
+    if path not in session.content_hashes:
+        try:
+            session.content_hashes[path] = content_hash(path)
+        except OSError:
+            session.content_hashes[path] = ""
+    return session.content_hashes[path]

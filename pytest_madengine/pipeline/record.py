@@ -1,0 +1,252 @@
+"""From an :class:`ItemRun` to its record, and the journal that survives a dying process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_madengine.results.cleaning import clean_record
+from pytest_madengine.results.record import Attempt, Outcome, RunRecord
+from pytest_madengine.util import jsontext
+from pytest_madengine.util.files import append_line, utc_now, write_atomic
+
+if TYPE_CHECKING:
+    from pytest_madengine.pipeline.run import ItemRun
+    from pytest_madengine.session.session import ItemSpec, MadSession
+
+#: Lines of the log tail kept in a record.
+TAIL_LINES = 40
+
+
+def make_record(run: ItemRun) -> RunRecord:
+    """The record of an item, whatever happened to it."""
+    from pytest_madengine.pipeline.push import build_part
+
+    outcome, reason, phase = run.decided or _from_verdict(run)
+    failure, result = run.failure, run.result
+    hint = failure.hint if failure else (run.verdict.hint if run.verdict else "")
+    tail = result.log_tail if result is not None else (failure.log_tail if failure else ())
+    finished = utc_now()
+    artifacts = result.artifacts if result is not None else ()
+    prefix = run.spec.directory
+    record = RunRecord(
+        run_id=run.session.run_id,
+        item_id=run.spec.name,
+        model=run.model_name,
+        outcome=outcome,
+        reason=reason,
+        phase=phase,
+        metrics=run.verdict.metrics if run.verdict else (),
+        columns=columns(run),
+        configs=_configs(run),
+        exit_code=result.exit_code if result is not None else None,
+        started=run.started,
+        finished=finished,
+        durations={name: round(value, 3) for name, value in run.durations.items()},
+        image=_image(run),
+        host=host(run.session),
+        lease={"gpus": list(run.lease.gpus), "simulated": run.lease.simulated, **run.lease_times},
+        data=tuple(_data(run)),
+        artifacts=tuple(f"{prefix}/{name}" for name in artifacts),
+        log_file=f"{prefix}/{result.log_file}" if result is not None and result.log_file else _build_log(run),
+        log_tail=tuple(tail[-TAIL_LINES:]),
+        hint=hint,
+        warnings=tuple(run.warnings),
+        attempts=(*run.attempts, _last_attempt(run, outcome, reason, phase)),
+        fingerprint=_fingerprint(run),
+        has_row=_has_row(run, outcome),
+        resumed_from=run.resumed_from,
+        build=build_part(run, outcome, reason),
+        infrastructure=bool(failure and failure.infrastructure)
+        or bool(run.verdict and run.verdict.infrastructure),
+    )
+    return clean_record(record, run.session.redactor)
+
+
+def _last_attempt(run: ItemRun, outcome: Outcome, reason: str, phase: str) -> Attempt:
+    before = sum(attempt.duration for attempt in run.attempts)
+    duration = max(sum(run.durations.values()) - before, 0.0)
+    return Attempt(outcome, reason, phase, run.attempt_started or run.started, round(duration, 3))
+
+
+def _has_row(run: ItemRun, outcome: Outcome) -> bool:
+    """The row of a resumed item is in its own session, that of a successful build comes with the run."""
+    if run.resumed_from or (run.session.settings.build_only and outcome is Outcome.SUCCESS):
+        return False
+    return run.verdict.has_row if run.verdict else True
+
+
+def _from_verdict(run: ItemRun) -> tuple[Outcome, str, str]:
+    if run.verdict is not None:
+        return run.verdict.outcome, run.verdict.reason, run.verdict.phase
+    return Outcome.FAILURE, "ended without a verdict", run.phase
+
+
+def columns(run: ItemRun) -> Mapping[str, str]:
+    """The perf.csv cells of an item that do not depend on a single metric (contract 12.4)."""
+    from pytest_madengine.catalog.ids import full_args
+    from pytest_madengine.results.columns import build_columns
+
+    session, model, image, plan = run.session, run.spec.selected.model, run.image, run.plan
+    environ = session.settings.environ
+    return build_columns(
+        n_gpus=_gpu_count(run),
+        n_gpus_entry=str(model.raw.get("n_gpus", model.n_gpus)),
+        training_precision=model.training_precision,
+        pipeline=environ.get("pipeline", ""),
+        args=full_args(run.spec.selected),
+        tags=model.tags,
+        docker_file=run.spec.dockerfile.relative if run.spec.dockerfile else "",
+        base_docker=image.base_docker if image else "",
+        docker_sha=image.docker_sha if image else "",
+        docker_image=image.name if image else _intended_image(run),
+        git_commit=run.result.git_commit if run.result is not None else "",
+        machine_name=session.host_facts.hostname,
+        deployment_type="local",
+        launcher=plan.launcher if plan else "",
+        gpu_architecture=session.host_facts.gpu_architecture,
+        build_duration=image.build_duration if image else None,
+        test_duration=run.result.durations.get("run") if run.result is not None else None,
+        data=list(_data(run)),
+        build_number=environ.get("BUILD_NUMBER") or "0",
+        additional_docker_run_options=(
+            plan.docker_run_options_text if plan else model.additional_docker_run_options
+        ),
+    )
+
+
+def _gpu_count(run: ItemRun) -> int:
+    """GPUs the item held; of one that never came so far, what it asked for."""
+    from pytest_madengine.plan.gpus import gpu_need
+
+    if run.lease.gpus or run.plan is not None:
+        return len(run.lease.gpus)
+    need = gpu_need(run.spec.selected.model, run.session.context)
+    return run.session.host_facts.gpu_count if need < 0 else need
+
+
+def _intended_image(run: ItemRun) -> str:
+    """Of an item without an image: the name it was meant to get; empty when that is what is wrong."""
+    from pytest_madengine.errors import MadError
+    from pytest_madengine.pipeline.image import intended_name
+
+    try:
+        return intended_name(run)
+    except MadError:
+        return ""
+
+
+def _image(run: ItemRun) -> dict[str, str]:
+    image = run.image
+    if image is None:
+        return {"name": _intended_image(run)}
+    return {
+        "name": image.name,
+        "id": image.id,
+        "digest": image.digest,
+        "dockerfile": image.dockerfile,
+        "base": image.base_docker,
+        "base_digest": image.docker_sha,
+        "container": run.plan.container_name if run.plan is not None else "",
+        "build_started": image.build_started,
+        "build_finished": image.build_finished,
+    }
+
+
+def host(session: MadSession) -> dict[str, Any]:
+    """Host and GPU facts of a record."""
+    facts = session.host_facts
+    return {
+        "hostname": facts.hostname,
+        "host_os": facts.host_os,
+        "gpu_vendor": session.context.gpu_vendor,
+        "gpu_count": facts.gpu_count,
+        "gpu_architecture": facts.gpu_architecture,
+        "gpu_product_name": facts.gpu_product_name,
+        "runtime_version": facts.runtime_version,
+        "driver_version": facts.driver_version,
+        "simulated": facts.simulated,
+    }
+
+
+def _data(run: ItemRun) -> Iterator[dict[str, Any]]:
+    for mount in run.data:
+        yield {
+            "name": mount.name,
+            "provider": mount.provider,
+            "home": mount.home,
+            "size": mount.size,
+            "duration": mount.duration,
+        }
+
+
+def _configs(run: ItemRun) -> Any:
+    from pytest_madengine.catalog.ids import full_args
+    from pytest_madengine.results.configs import read_configs
+
+    selected = run.spec.selected
+    value, warnings = read_configs(full_args(selected), selected.model.scripts, run.session.settings.root)
+    run.warnings += [text for text in warnings if text not in run.warnings]
+    return value
+
+
+def _build_log(run: ItemRun) -> str:
+    logs = sorted(run.artifacts.glob("*.build.live.log")) if run.artifacts.is_dir() else []
+    return f"{run.spec.directory}/{logs[0].name}" if logs else ""
+
+
+def _fingerprint(run: ItemRun) -> str:
+    from pytest_madengine.pipeline.fingerprint import fingerprint_of
+
+    return fingerprint_of(run)
+
+
+class Journal:
+    """``journal.jsonl`` of a session: a line when an item starts and a line when it ends.
+
+    Written by the process that runs the item, under a file lock, so that the controlling process knows
+    what a worker that died was doing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def start(self, nodeid: str, spec: ItemSpec, worker: str) -> None:
+        """An item starts."""
+        self._write(
+            event="start",
+            nodeid=nodeid,
+            item=spec.name,
+            model=spec.selected.model.name,
+            directory=spec.directory,
+            worker=worker,
+        )
+
+    def finish(self, nodeid: str, record: RunRecord) -> None:
+        """An item ended with this record."""
+        self._write(event="finish", nodeid=nodeid, record=record.to_dict())
+
+    def _write(self, **fields: Any) -> None:
+        append_line(self.path, json.dumps({"time": utc_now(), "pid": os.getpid(), **fields}))
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """All complete lines; a torn last line is left out."""
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return
+        for line in text.splitlines():
+            try:
+                entry = jsontext.parse(line, constants=True)
+            except jsontext.JsonTextError:
+                continue
+            if isinstance(entry, dict):
+                yield entry
+
+
+def save_record(path: Path, record: RunRecord) -> None:
+    """``record.json`` in the artifacts directory of the item, atomically."""
+    write_atomic(path, json.dumps(record.to_dict(), indent=2) + "\n")

@@ -1,0 +1,1 @@
+"""Options of docker run: parsed, checked, and rendered as arguments."""

@@ -1,0 +1,166 @@
+"""Collectors and the model item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_madengine.plugin.garbage import garbage_collector_paused
+from pytest_madengine.plugin.options import MODEL_FILES as MODEL_FILES
+from pytest_madengine.plugin.options import names_model_file as names_model_file
+
+if TYPE_CHECKING:
+    from pytest_madengine.pipeline.run import ItemRun
+    from pytest_madengine.plan.runplan import DataMount, Image, Lease
+    from pytest_madengine.session.session import ItemSpec, MadSession
+
+run_key = pytest.StashKey["ItemRun"]()
+
+
+def run_model(
+    mad_model: Any,
+    mad_image: Image,
+    mad_data: tuple[DataMount, ...],
+    mad_artifacts: Path,
+    mad_gpus: Lease,
+    subtests: pytest.Subtests,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Runs one model in its container and asserts on its verdict (the body of every model item).
+
+    :raises MadError: the outcome is FAILURE; the message is the reason.
+    """
+    __tracebackhide__ = True
+    from pytest_madengine.results.record import Outcome
+
+    run: ItemRun = request.node.stash[run_key]
+    run.image, run.data, run.lease = mad_image, mad_data, mad_gpus
+    run.make_plan()
+    if run.session.plan_only:
+        show_plan(request.config, run)
+        pytest.skip("planned, not run (--mad-plan)")
+    verdict = run.execute()
+    run.in_subtest = True
+    for metric in verdict.metrics:
+        if metric.row:
+            with subtests.test(msg=metric.row):
+                if metric.outcome is Outcome.FAILURE:
+                    why = "has status FAILURE" if metric.value else "has no performance"
+                    pytest.fail(f"{run.model_name}_{metric.row} {why}", pytrace=False)
+    run.in_subtest = False
+    if verdict.outcome is Outcome.SKIPPED:
+        pytest.skip(verdict.reason)
+    if verdict.outcome is Outcome.FAILURE:
+        raise run.error_of(verdict)
+
+
+def build_model(
+    mad_model: Any, mad_image: Image, mad_artifacts: Path, request: pytest.FixtureRequest
+) -> None:
+    """Pushes the image of one model, which its setup built (the body of every item of a build phase).
+
+    :raises MadError: the push failed.
+    """
+    __tracebackhide__ = True
+    from pytest_madengine.results.record import Outcome
+
+    run: ItemRun = request.node.stash[run_key]
+    run.image = mad_image
+    if run.session.plan_only:
+        pytest.skip("an image is built, nothing is run (--mad-build-only)")
+    run.push_image()
+    reference = run.push.get("reference")
+    run.decide(Outcome.SUCCESS, f"built and pushed as {reference}" if reference else "built")
+
+
+def show_plan(config: pytest.Config, run: ItemRun) -> None:
+    """Prints the plan of an item (``--mad-plan``) past pytest's capture."""
+    from pytest_madengine.plan.view import render_plan
+
+    assert run.plan is not None
+    text = render_plan(run.plan, run.session.redactor)
+    capture = config.pluginmanager.getplugin("capturemanager")
+    terminal = config.get_terminal_writer()
+    with capture.global_and_fixture_disabled():
+        terminal.line()
+        terminal.line(text)
+
+
+class MadFile(pytest.Module):
+    """``models.json``, ``get_models_json.py`` or a build manifest as a collector of model items.
+
+    A ``pytest.Module`` so that module-scoped fixtures work; nothing is imported.
+    """
+
+    obj = None
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """The selected items of this file."""
+        session: MadSession = self.config.stash[session_key]
+        with garbage_collector_paused():
+            yield from self._items(session.items_by_file.get(session.source_of(self.path), ()))
+
+    def _items(self, specs: Iterable[ItemSpec]) -> Iterator[MadItem]:
+        fixtures: Any = None
+        build_only = self.config.stash[session_key].settings.build_only
+        body = build_model if build_only else run_model
+        for spec in specs:
+            item = MadItem.from_parent(self, name=spec.name, callobj=body, fixtureinfo=fixtures)
+            item.set_spec(spec)
+            # The same for all items of the file, and costly to compute.
+            fixtures = item._fixtureinfo
+            yield item
+
+
+class MadItem(pytest.Function):
+    """One model with its parameters and Dockerfile as a test."""
+
+    spec: ItemSpec
+
+    def set_spec(self, spec: ItemSpec) -> None:
+        """Attaches what the item stands for; its tags become markers."""
+        self.spec = spec
+        tags = spec.selected.model.tags
+        marks = self.config.stash[markers_key].of(tags)
+        # What add_marker() does for each of them, for all of them at once.
+        self.own_markers += marks
+        self.keywords.update((mark.name, mark) for mark in marks)
+        self.extra_keyword_matches.update(tags)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """The entry's file: a model has no line of Python to point at."""
+        return self.path, 0, self.name
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """At most 15 lines for an error of the model; a traceback only for other exceptions."""
+        from pytest_madengine.errors import MadError
+
+        if isinstance(excinfo.value, MadError) and run_key in self.stash:
+            return "\n".join(self.stash[run_key].failure_lines(excinfo.value))
+        return super().repr_failure(excinfo)
+
+
+class Markers:
+    """The marks of tags, made once: making one costs more than attaching it.
+
+    :param names: marker name of each tag that can be one.
+    """
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self._names = names
+        self._made: dict[tuple[str, ...], list[pytest.Mark]] = {}
+
+    def of(self, tags: tuple[str, ...]) -> list[pytest.Mark]:
+        """The marks of those tags that can be markers."""
+        made = self._made.get(tags)
+        if made is None:
+            names = [self._names[tag] for tag in tags if tag in self._names]
+            made = self._made[tags] = [getattr(pytest.mark, name).mark for name in names]
+        return made
+
+
+session_key = pytest.StashKey["MadSession"]()
+markers_key = pytest.StashKey[Markers]()

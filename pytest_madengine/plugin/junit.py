@@ -1,0 +1,51 @@
+"""JUnit properties: flat, stable names (docs/reference/formats.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_madengine.util.text import visible
+
+if TYPE_CHECKING:
+    from pytest_madengine.results.record import RunRecord
+    from pytest_madengine.session.session import MadSession
+
+
+def case_properties(record: RunRecord, artifacts: str) -> list[tuple[str, str]]:
+    """``mad.*`` properties of one test case."""
+    first = record.metrics[0] if record.metrics else None
+    pairs = [
+        ("mad.model", record.model),
+        ("mad.status", str(record.outcome)),
+        ("mad.reason", record.reason),
+        ("mad.performance", first.value if first else ""),
+        ("mad.metric", first.name if first else ""),
+    ]
+    for metric in record.metrics:
+        name = f"{metric.row}.{metric.name}" if metric.row else metric.name or "value"
+        pairs += [(f"mad.metric.{name}", metric.value), (f"mad.metric.{name}.unit", metric.name)]
+    pairs += [
+        ("mad.n_gpus", record.columns.get("n_gpus", "")),
+        ("mad.gpu_architecture", record.columns.get("gpu_architecture", "")),
+        ("mad.image", record.image.get("name", "")),
+        ("mad.image_digest", record.image.get("digest", "") or record.image.get("id", "")),
+        ("mad.fingerprint", record.fingerprint),
+        ("mad.attempts", str(len(record.attempts))),
+        ("mad.host", str(record.host.get("hostname", ""))),
+        ("mad.test_duration", record.columns.get("test_duration", "")),
+        ("mad.build_duration", record.columns.get("build_duration", "")),
+        ("mad.log", record.log_file),
+        ("mad.artifacts", artifacts),
+    ]
+    # pytest escapes the values of properties for XML, but not their names.
+    return [(visible(name), visible(value)) for name, value in pairs]
+
+
+def suite_properties(session: MadSession) -> list[tuple[str, str]]:
+    """Properties of the suite, written by the controlling process."""
+    import pytest_madengine
+    from pytest_madengine.pipeline.record import host
+
+    pairs = [("mad.plugin_version", pytest_madengine.__version__), ("mad.session", session.run_id)]
+    pairs += [(f"mad.context.{name}", str(value)) for name, value in host(session).items()]
+    return [(name, visible(session.redactor.name(value))) for name, value in pairs]

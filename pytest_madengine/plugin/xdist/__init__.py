@@ -1,0 +1,1 @@
+"""Worker processes of pytest-xdist and what each of them starts next."""

@@ -1,0 +1,1 @@
+"""What a session has and makes: its settings, items, services."""

@@ -1,0 +1,146 @@
+"""Items, their directories and their images have names of their own, whatever models are called."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from pytest_madengine.catalog.ids import item_name
+from pytest_madengine.errors import ConfigError
+from pytest_madengine.util.files import safe_name
+
+if TYPE_CHECKING:
+    from pytest_madengine.manifest.items import Chosen
+    from pytest_madengine.manifest.reader import ImageBlock, Manifest
+    from pytest_madengine.session.session import ItemSpec
+
+_SEPARATORS: Final = re.compile(r"[^a-z0-9]+")
+
+
+class DirectoryNames:
+    """Directory of each item by its name: no two items share one."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
+        directory = wanted = safe_name(name)
+        while directory in self._used:
+            count = self._counts[wanted] = self._counts.get(wanted, 1) + 1
+            directory = f"{wanted}.{count}"
+        self._used.add(directory)
+        return directory
+
+
+def distinct(specs: Sequence[ItemSpec]) -> list[ItemSpec]:
+    """The items with names, directories and image names that no other one has.
+
+    Model ``m`` with ``a=1`` and a model named ``m[a=1]`` have one name, so have two images of one model in a
+    manifest; models ``Foo`` and ``foo`` have one image name.
+    """
+    names = _item_names(specs)
+    suffixes = _image_suffixes(specs)
+    directory_of = DirectoryNames()
+    found = []
+    for number, spec in enumerate(specs):
+        name, suffix = names.get(number, spec.name), suffixes.get(number, "")
+        found.append(replace(spec, name=name, directory=directory_of(name), image_suffix=suffix))
+    return found
+
+
+# ---- items --------------------------------------------------------------------------------------------
+
+
+def _item_names(specs: Sequence[ItemSpec]) -> dict[int, str]:
+    """New names of those items, by position, whose name others have as well."""
+    used = {spec.name for spec in specs}
+    if len(used) == len(specs):
+        return {}
+    groups = defaultdict(list)
+    for number, spec in enumerate(specs):
+        groups[spec.name].append(number)
+    result = {}
+    for name, members in groups.items():
+        bare = [number for number in members if specs[number].selected.model.name == name]
+        kept = bare if len(bare) == 1 else members[:0]
+        for number in members if len(members) > 1 else ():
+            if number not in kept:
+                result[number] = next(text for text in _other_names(specs[number]) if text not in used)
+                used.add(result[number])
+    return result
+
+
+def _other_names(spec: ItemSpec) -> Iterator[str]:
+    base = ":".join(filter(None, (spec.base, spec.arch)))
+    if base and spec.block is None:
+        yield item_name(spec.selected, base)
+    if spec.block is not None:
+        yield item_name(spec.selected, spec.block.key)
+    number = 1
+    while True:
+        yield f"{spec.name}#{number}"
+        number += 1
+
+
+# ---- images -------------------------------------------------------------------------------------------
+
+
+def _image_suffixes(specs: Sequence[ItemSpec]) -> dict[int, str]:
+    """What is appended to the names of images, by position, that others would have as well.
+
+    Of those the one keeps its name whose model and Dockerfile are written like it.
+    """
+    from pytest_madengine.images.naming import image_name
+
+    groups: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(dict)
+    for number, spec in enumerate(specs):
+        if spec.dockerfile is not None:
+            model = spec.selected.model.name
+            # Coarser than the rules of image names, and much cheaper.
+            key = _SEPARATORS.sub("-", f"ci-{model}_{spec.base}".lower()).strip("-")
+            groups[key].setdefault((model, spec.dockerfile.relative), []).append(number)
+    result = {}
+    for members in groups.values():
+        if len(members) == 1:
+            continue
+        by_name = defaultdict(list)
+        for source, numbers in members.items():
+            base = specs[numbers[0]].base
+            name = image_name(source[0], base)
+            by_name[name].append((name == f"ci-{source[0]}_{base}", source, numbers))
+        for sharing in by_name.values():
+            plain = [source for exact, source, _ in sharing if exact]
+            kept = plain[:1] if len(plain) == 1 else []
+            for _, source, numbers in sharing if len(sharing) > 1 else ():
+                if source not in kept:
+                    result.update(dict.fromkeys(numbers, _digest(source)))
+    return result
+
+
+def _digest(source: tuple[str, str]) -> str:
+    return hashlib.sha256("\0".join(source).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def check_blocks(manifest: Manifest, items: Iterable[Chosen]) -> None:
+    """Refuses images of a manifest that one name stands for, where nothing else says which is which.
+
+    :raises ConfigError: two of them; the message names both.
+    """
+    first: dict[tuple[str, str, str], ImageBlock] = {}
+    for block in (item.image for item in items if item.image is not None):
+        if block.given or block.image_id or block.registry_digest or not block.dockerfile:
+            continue
+        # One image for several parameters of a model is no collision.
+        known = first.setdefault((block.docker_image, block.registry, block.registry_image), block)
+        if known.dockerfile != block.dockerfile:
+            raise ConfigError(
+                f"manifest {manifest.path}: built_images[{known.key!r}] ({known.dockerfile}) and "
+                f"built_images[{block.key!r}] ({block.dockerfile}) have one docker_image, "
+                f"{block.docker_image}, and no image_id: both would run the image built last",
+                hint="build them again, under names that differ in more than case",
+            )

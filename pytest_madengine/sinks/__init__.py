@@ -1,0 +1,1 @@
+"""Where records go: files, databases, summaries, sites, CI systems."""
