@@ -214,7 +214,7 @@ class _Builder:
         # A plain dict of all fields: see _model().
         values = {**self._defaults, "index": index}
         for key, value in entry.items():
-            if key in _PLAIN_FIELDS:
+            if key in _PLAIN_FIELDS and value is not None:
                 values[key] = value
         values["name"] = self._name(index, entry)
         values["scripts"] = self._path(index, "scripts", entry.get("scripts", ""), origin.scope)
@@ -320,6 +320,8 @@ class _Builder:
 
     def _note_unknown(self, index: int, entry: Entry) -> None:
         for name in entry.keys() - KNOWN_FIELDS:
+            if name.startswith("_"):
+                continue  # a comment
             place, count = self._unknown.get(name) or (entry_place(index, entry.get("name")), 0)
             self._unknown[name] = (place, count + 1)
 

@@ -9,16 +9,26 @@ import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 # pydantic refuses typing.TypedDict before Python 3.12; typing_extensions comes with pydantic.
 from typing_extensions import TypedDict
 
 from pytest_madengine.catalog.fields import GPU_FIELDS
 from pytest_madengine.catalog.problems import Problem, catalog_error, short
+from pytest_madengine.jsontext import boolean_of
 
 _Scalar = str | int | float | bool
 _Seconds = Annotated[int, Field(ge=-1)]
+
+
+def _flag(value: object) -> object:
+    """A text such as ``"false"`` as the boolean it says; madengine takes both."""
+    parsed = boolean_of(value) if isinstance(value, str) else None
+    return value if parsed is None else parsed
+
+
+_Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
 class Entry(TypedDict, total=False):
@@ -42,16 +52,16 @@ class Entry(TypedDict, total=False):
     cred: str
     data: str
     dockercontext: str
-    timeout: _Seconds
+    timeout: _Seconds | None
     multiple_results: str
     skip_gpu_arch: str
     additional_docker_run_options: str
-    is_deprecated: bool
-    deprecated: bool
+    is_deprecated: _Flag
+    deprecated: _Flag
     env_vars: dict[str, _Scalar]
     distributed: dict[str, Any]
     slurm: dict[str, Any]
-    log_error_pattern_scan: bool
+    log_error_pattern_scan: _Flag
     log_error_patterns: list[str]
     log_error_benign_patterns: list[str]
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pytest_madengine.context.literal import one_line, type_name
 from pytest_madengine.context.ranges import parse_ranges
 from pytest_madengine.errors import ContextError
+from pytest_madengine.jsontext import boolean_of
 from pytest_madengine.secrets import Secret
 
 VENDORS: Final = ("AMD", "NVIDIA", "INTEL", "CPU")
@@ -24,12 +25,10 @@ GUESTS: Final = ("UBUNTU", "CENTOS", "ROCKY")
 GPU_COUNT_KEYS: Final = ("gpus_per_node", "gpu_count", "n_gpus", "num_gpus", "ngpus")
 #: Blank texts of these mean that nothing was given (manifests of the predecessor hold them).
 BLANK_IS_ABSENT: Final = frozenset({"gpu_vendor", "guest_os", "host_os", "docker_gpus", "docker_cpus"})
+#: null in these is what madengine takes for "not given".
+NULL_IS_ABSENT: Final = frozenset({"timeout_multiplier", "log_error_pattern_scan"})
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_BOOLEANS: Final = {
-    **dict.fromkeys(("true", "1", "yes", "y", "on"), True),
-    **dict.fromkeys(("false", "0", "no", "n", "off"), False),
-}
 #: References to secrets in a manifest (contract 9.2).
 _REFERENCES: Final = ("from_env", "from_credential")
 
@@ -63,11 +62,13 @@ def check_keys(values: Mapping[str, Any], check: Check) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in values.items():
         absent = isinstance(value, str) and not value.strip() and key in BLANK_IS_ABSENT
-        if absent or (value is None and check.references):
+        nothing = value is None and (check.references or key in NULL_IS_ABSENT)
+        if absent or nothing:
             continue
         checker = KNOWN.get(key)
         if checker is None:
-            check.warn(key, _unknown(key, value))
+            if not key.startswith("_"):  # else a comment
+                check.warn(key, _unknown(key, value))
             result[key] = value
         else:
             result[key] = checker(check, key, value)
@@ -84,11 +85,6 @@ def to_text(value: Any) -> str | Secret | None:
     if isinstance(value, (str, Secret)):
         return value
     return json.dumps(value) if isinstance(value, (bool, int, float)) else None
-
-
-def parse_boolean(text: str) -> bool | None:
-    """The value of a boolean text (``true``, ``1``, ``yes``, ``on``, ... in any case), else ``None``."""
-    return _BOOLEANS.get(text.strip().lower())
 
 
 def normal_vendor(text: str) -> str:
@@ -188,7 +184,7 @@ def _boolean(check: Check, key: str, value: Any) -> bool:
 def _boolean_or_text(check: Check, key: str, value: Any) -> bool:
     parsed = value if isinstance(value, bool) else None
     if isinstance(value, str):
-        parsed = parse_boolean(value)
+        parsed = boolean_of(value)
     if parsed is None:
         shown = repr(value) if isinstance(value, str) else type_name(value)
         raise check.error(key, f"must be true or false (or yes/no, on/off, 1/0 as text), not {shown}")
@@ -286,7 +282,7 @@ KNOWN: Final[Mapping[str, Checker]] = {
     "rocenv_mode": _rocenv_mode,
     **dict.fromkeys(("gen_sys_env_details", "generate_sys_env_details"), _boolean_or_text),
     "timeout_multiplier": _multiplier,
-    "log_error_pattern_scan": _boolean,
+    "log_error_pattern_scan": _boolean_or_text,
     **dict.fromkeys(("log_error_patterns", "log_error_benign_patterns"), _texts),
     # Detected, but a user may give it as well.
     "numa_balancing": _any,

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from pytest_madengine.context.gpus import major_minor
-from pytest_madengine.context.keys import parse_boolean
 from pytest_madengine.context.probe import Probe, Tools
+from pytest_madengine.jsontext import boolean_of
 from pytest_madengine.secrets import Secret, reveal
 
 DEFAULT_ROOT: Final = "/opt/rocm"
@@ -40,7 +40,7 @@ def host_rocm_root(probe: Probe, context_value: str) -> str:
     """
     if context_value.strip():
         return context_value.strip()
-    if parse_boolean(probe.environ.get("MAD_AUTO_ROCM_PATH", "1")) is not False:
+    if boolean_of(probe.environ.get("MAD_AUTO_ROCM_PATH", "1")) is not False:
         found = next((path for path in _candidates(probe) if is_rocm_root(probe, path)), "")
         if found:
             return found

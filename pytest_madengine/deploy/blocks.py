@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pytest_madengine.errors import ConfigError
+from pytest_madengine.jsontext import boolean_of
 from pytest_madengine.plan.wording import did_you_mean
 
 _TEXTS: Final = (str, int, float)
@@ -54,10 +55,12 @@ class Block:
         return int(text)
 
     def flag(self, key: str, default: bool) -> bool:
-        """True or false."""
+        """True or false; as text too."""
         value = self._values.get(key)
         if value is None:
             return default
+        if isinstance(value, str):
+            value = boolean_of(value)
         if not isinstance(value, bool):
             raise self.error(key, "true or false")
         return value
@@ -96,5 +99,5 @@ class Block:
         return tuple(
             " ".join(f"{self.where}.{key} is unknown and has no effect. {did_you_mean(key, names)}".split())
             for key in map(str, self._values)
-            if key not in names
+            if key not in names and not key.startswith("_")
         )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_madengine.manifest.items import Chosen
     from pytest_madengine.manifest.reader import ImageBlock, Manifest
     from pytest_madengine.manifest.references import References
+    from pytest_madengine.plan.request import PlanRequest
     from pytest_madengine.plan.runplan import DataMount, RunPlan
     from pytest_madengine.session.session import MadSession
 
@@ -252,7 +253,10 @@ class _Planner:
             path_exists=self._path_exists,
             container_suffix="00000000",
             environ=self._environ(nodes),
+            expand=False,
         )
+        if self._kind == "kubernetes":
+            self._refuse_variables(request, title)
         try:
             plan = build_plan(request)
         except MadError as error:
@@ -271,6 +275,21 @@ class _Planner:
             title=title,
             uses_tools=bool(context.get("tools")),
         )
+
+    def _refuse_variables(self, request: PlanRequest, title: str) -> None:
+        """A pod has no host whose variables a text could name; other targets expand where they run."""
+        from pytest_madengine.plan.expansion import names_in
+
+        texts = {f"env_vars.{name}": str(value) for name, value in request.model.env_vars.items()}
+        texts["additional_docker_run_options"] = request.model.additional_docker_run_options
+        for name, value in (request.context.get("env_vars") or {}).items():
+            texts[f"env_vars.{name}"] = str(value) if isinstance(value, str) else ""
+        for where, text in texts.items():
+            for name in names_in(text):
+                raise ConfigError(
+                    f"model {title}: {where} names the variable {name} of a host, and a pod has none",
+                    hint="give the value itself in the context: -c '{\"env_vars\": {...}}'",
+                )
 
     def _without_secrets(self, plan: RunPlan) -> RunPlan:
         """The plan whose variables are typed as secrets also where only their value shows it."""

@@ -10,7 +10,7 @@ from pytest_madengine.errors import ConfigError, PlanError
 from pytest_madengine.lint import rules
 from pytest_madengine.lint.documents import Collector, Entry
 from pytest_madengine.lint.leaks import find_arguments, is_secret_value
-from pytest_madengine.plan.docker.flags import merge_notes, parse_run_options
+from pytest_madengine.plan.docker.flags import merge_notes, parse_elsewhere
 from pytest_madengine.plan.launchers import canonical_launcher, master_port
 from pytest_madengine.plan.runplan import DockerOptions
 from pytest_madengine.plan.wording import did_you_mean
@@ -85,7 +85,7 @@ class OptionChecks:
 def _read_options(text: str) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
     """Error, hint, notes, and what looks like a secret."""
     try:
-        parsed = parse_run_options(text)
+        parsed = parse_elsewhere(text)
     except PlanError as error:
         return error.message, error.hint, (), ()
     secrets = tuple(f"-e {name}" for name, value in parsed.env.items() if is_secret_value(name, value))

@@ -211,8 +211,23 @@ def resolved_spec(session: MadSession, spec: ItemSpec, credentials: Mapping[str,
     environ, selected = session.settings.environ, spec.selected
     found = resolve(dict(entry.model), environ, credentials, f"model {selected.model.name}")
     session.redactor.add(*secrets_in(found))
-    full = select_entry(_revealed(found), entry.parameters, manifest.path, session.settings.root)
+    full = select_entry(_as_written(found), entry.parameters, manifest.path, session.settings.root)
     return replace(spec, selected=Selected(full.model, selected.parameters))
+
+
+def _as_written(entry: Mapping[str, Any]) -> Any:
+    """The entry with its secrets; a ``$`` in one of them names no variable of this host."""
+    from pytest_madengine.plan.expansion import escaped
+    from pytest_madengine.secrets import Secret
+
+    expanded = ("env_vars", "additional_docker_run_options")
+
+    def safe(value: Any) -> Any:
+        if isinstance(value, Secret):
+            return Secret(escaped(value.reveal()))
+        return {key: safe(part) for key, part in value.items()} if isinstance(value, Mapping) else value
+
+    return _revealed({key: safe(part) if key in expanded else part for key, part in entry.items()})
 
 
 def _revealed(value: Any) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pytest_madengine.errors import CredentialError
+from pytest_madengine.plan.expansion import is_reference
 from pytest_madengine.secrets import Redactor, Secret, is_secret_name, reveal
 
 FROM_ENV: Final = "from_env"
@@ -54,8 +55,8 @@ class References:
         return value
 
     def _is_secret(self, value: str, name: str) -> bool:
-        if not value:
-            return False
+        if not value or is_reference(value):
+            return False  # "${HF_TOKEN}" says where the secret is, and the host that runs looks there
         if is_secret_name(name):
             masks = Redactor([value])
             return masks.text(value) != value

@@ -99,7 +99,7 @@ def columns(run: ItemRun) -> Mapping[str, str]:
         pipeline=environ.get("pipeline", ""),
         args=full_args(run.spec.selected),
         tags=model.tags,
-        docker_file=run.spec.dockerfile.relative if run.spec.dockerfile else "",
+        docker_file=_dockerfile(run),
         base_docker=image.base_docker if image else "",
         docker_sha=image.docker_sha if image else "",
         docker_image=image.name if image else _intended_image(run),
@@ -116,6 +116,13 @@ def columns(run: ItemRun) -> Mapping[str, str]:
             plan.docker_run_options_text if plan else model.additional_docker_run_options
         ),
     )
+
+
+def _dockerfile(run: ItemRun) -> str:
+    """Where the image was built from, here or where the manifest was made; empty for a given image."""
+    if run.spec.dockerfile is not None:
+        return run.spec.dockerfile.relative
+    return run.spec.block.dockerfile if run.spec.block is not None else ""
 
 
 def _gpu_count(run: ItemRun) -> int:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pytest_madengine.catalog.ids import full_args
 from pytest_madengine.errors import PlanError
 from pytest_madengine.plan.clone import build_clone, model_directory
-from pytest_madengine.plan.docker.flags import ParsedFlags, merge_notes, merge_options, parse_run_options
+from pytest_madengine.plan.docker.flags import (
+    ParsedFlags,
+    merge_notes,
+    merge_options,
+    parse_elsewhere,
+    parse_run_options,
+)
 from pytest_madengine.plan.docker.options import base_options, shm_size_text, unprivileged
 from pytest_madengine.plan.env import EnvironmentBuilder
+from pytest_madengine.plan.expansion import Expander
 from pytest_madengine.plan.launchers import in_job, launcher_of, multi_node
 from pytest_madengine.plan.names import container_name, log_name
 from pytest_madengine.plan.request import HostAbilities, PlanRequest
@@ -46,7 +53,13 @@ def build_plan(request: PlanRequest) -> RunPlan:
         nodes=nodes.nodes if nodes is not None else _job_nodes(request.environ),
         rocprofv3_available=request.host.rocprofv3,
     )
-    parsed = parse_run_options(model.additional_docker_run_options)
+    expander = Expander(request.environ, request.expand)
+    where = f"{request.where}: additional_docker_run_options"
+    given = model.additional_docker_run_options
+    if request.expand:
+        parsed = parse_run_options(given, lambda word: expander.text(word, where))
+    else:
+        parsed = parse_elsewhere(given)
     options, option_notes = _options(request, parsed)
     env, probe, env_notes = EnvironmentBuilder(request).build(tools, launcher, nodes)
     mounts = _mounts(request, parsed)
@@ -64,7 +77,7 @@ def build_plan(request: PlanRequest) -> RunPlan:
         log_name=log_name(model.name, request.base, request.selected.params_id),
         script=_script(request, tools, timeouts, directory, probe, shown_vendor),
         workspace=build_workspace(request, tools, directory, mounts),
-        env=_with_flag_variables(env, parsed, request),
+        env=_with_flag_variables(env, parsed, request, expander.secrets),
         mounts=mounts,
         options=options,
         timeouts=timeouts,
@@ -132,7 +145,7 @@ def _options_text(request: PlanRequest) -> str:
 
 
 def _with_flag_variables(
-    env: Mapping[str, EnvValue], parsed: ParsedFlags, request: PlanRequest
+    env: Mapping[str, EnvValue], parsed: ParsedFlags, request: PlanRequest, secrets: Collection[str]
 ) -> dict[str, EnvValue]:
     """``-e`` of ``additional_docker_run_options`` comes last on the docker command line, so it wins."""
     result = dict(env)
@@ -141,7 +154,7 @@ def _with_flag_variables(
         if value is None:
             continue  # as docker does: a variable that the host does not have is not set
         result.pop(name, None)
-        secret = is_secret_name(name)
+        secret = is_secret_name(name) or any(one in value for one in secrets)
         origin = f"env:{name}" if given is None else "model"
         result[name] = EnvValue(Secret(value) if secret else value, origin)
     return result

@@ -11,6 +11,7 @@ from pytest_madengine.context.keys import is_variable_name, to_text
 from pytest_madengine.context.rocm import container_rocm_path
 from pytest_madengine.errors import ConfigError, CredentialError, PlanError
 from pytest_madengine.plan.clone import model_credential
+from pytest_madengine.plan.expansion import Expander
 from pytest_madengine.plan.launchers import MultiNode, in_job, local_runner
 from pytest_madengine.plan.request import PlanRequest
 from pytest_madengine.plan.runplan import EnvValue
@@ -145,10 +146,19 @@ class EnvironmentBuilder:
         return user, defaults, secrets
 
     def _models_and_users(self) -> None:
-        self._set_all({key: _plain(value) for key, value in self._request.model.env_vars.items()}, "model")
+        where = self._request.where
+        for key, own in self._request.model.env_vars.items():
+            self._set(key, self._expanded(_plain(own), f"{where}: env_vars.{key}"), "model")
         for name, raw in self._object("env_vars").items():
             path = f"env_vars.{name}"
-            self._set(str(name), self._text(raw, path), self._context.origin(path))
+            value = self._expanded(self._text(raw, path), f"context: {path}")
+            self._set(str(name), value, self._context.origin(path))
+
+    def _expanded(self, value: str | Secret, where: str) -> str | Secret:
+        """A text with the variables of this host that it names; what is a secret already is one as it is."""
+        if isinstance(value, Secret):
+            return value
+        return Expander(self._request.environ, self._request.expand).typed(value, where)
 
     def _tools(self, tools: SelectedTools) -> None:
         for name, (value, by_context) in tool_variables(tools.tools).items():

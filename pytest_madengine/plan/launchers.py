@@ -118,7 +118,7 @@ def multi_node(given: Mapping[str, Any], gpus: int) -> MultiNode:
     :raises ConfigError: an unknown key, another runner, or a number that is none.
     """
     for key in given:
-        if key not in _MULTI_NODE_KEYS:
+        if key not in _MULTI_NODE_KEYS and not str(key).startswith("_"):
             raise ConfigError(
                 f"context: multi_node_args has the unknown key {key!r}",
                 hint=did_you_mean(str(key), _MULTI_NODE_KEYS),

@@ -57,6 +57,8 @@ class PlanRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     #: Variables that the docker client of this host sets in every container.
     proxies: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
+    #: False: another host will run it, and its variables are not known here (see ``plan.expansion``).
+    expand: bool = True
 
     @property
     def model(self) -> Model:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from pytest_madengine.catalog.ids import full_args
-from pytest_madengine.context.keys import parse_boolean
 from pytest_madengine.errors import ConfigError, PlanError
+from pytest_madengine.jsontext import boolean_of
 from pytest_madengine.plan.names import flat_name
 from pytest_madengine.plan.request import PlanRequest
 from pytest_madengine.plan.runplan import Step
@@ -104,7 +104,7 @@ def _collects_environment(request: PlanRequest) -> bool:
     for key in ("gen_sys_env_details", "generate_sys_env_details"):
         value = request.context.get(key)
         if isinstance(value, str):
-            value = parse_boolean(value)
+            value = boolean_of(value)
         if isinstance(value, bool):
             return value
     return request.settings.sys_env_details

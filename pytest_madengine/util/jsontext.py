@@ -25,6 +25,17 @@ _MAX_DIGITS: Final = 300
 _SURROGATE: Final = re.compile(r"\\u[dD][89abABcdefCDEF]")
 
 
+_BOOLEANS: Final = {
+    **dict.fromkeys(("true", "1", "yes", "y", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "n", "off"), False),
+}
+
+
+def boolean_of(text: str) -> bool | None:
+    """The value of a boolean text (``true``, ``1``, ``yes``, ``on``, ... in any case), else ``None``."""
+    return _BOOLEANS.get(text.strip().lower())
+
+
 class JsonTextError(ValueError):
     """A text that is not JSON, or that no value of reasonable size can hold; ``reason`` is one line."""
 

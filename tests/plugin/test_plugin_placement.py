@@ -37,6 +37,10 @@ def test_a_manifest_that_asks_for_a_cluster(repo: Any) -> None:
         refused.stderr.fnmatch_lines(["*this command runs models on this host only*"])
     (repo.path / "m.json").write_text(json.dumps({**manifest, "deployment_config": {"target": "local"}}))
     assert repo.run("--mad-manifest=m.json").ret == 0
+    # faults 5.8: the row of a run from a manifest names the Dockerfile of the build.
+    (row,) = repo.rows()
+    (image,) = manifest["built_images"].values()
+    assert row["docker_file"] == image["dockerfile"] != ""
 
 
 def test_models_that_are_no_single_container(repo: Any) -> None:

@@ -30,7 +30,7 @@ _KNOWN: Final = (
     *_OPTIONS,
     *("nodes", "gpus_per_node", "time", "exclusive", "modules", "output_dir", "shared_workspace"),
     *("results_dir", "results_glob", "network_interface", "enable_node_check", "verbose_node_check"),
-    *("auto_cleanup_nodes", "allow_submit_without_clean_nodes"),
+    *("auto_cleanup_nodes", "allow_submit_without_clean_nodes", "skip_gpus_directive"),
 )
 
 
@@ -50,6 +50,8 @@ class SlurmBlock:
     node_check: bool
     verbose_check: bool
     check_may_fail: bool
+    #: The job asks for no GPUs: on clusters without GPUs as a resource.
+    skip_gpus: bool
     warnings: tuple[str, ...] = ()
 
 
@@ -86,5 +88,6 @@ def read_slurm_block(values: Mapping[str, Any], nodes: int) -> SlurmBlock:
         node_check=block.flag("enable_node_check", True) and "nodelist" not in options,
         verbose_check=block.flag("verbose_node_check", False),
         check_may_fail=block.flag("allow_submit_without_clean_nodes", False),
+        skip_gpus=block.flag("skip_gpus_directive", False),
         warnings=block.unknown(_KNOWN),
     )

@@ -138,7 +138,7 @@ def _directives(model: TargetModel, block: SlurmBlock, name: str, environment: s
         f"error={log}.err",
         f"signal=TERM@{_WARNING}",
     ]
-    if model.gpus_per_node:
+    if model.gpus_per_node and not block.skip_gpus:
         lines.append(f"gpus-per-node={model.gpus_per_node}")
     if block.exclusive:
         lines.append("exclusive")

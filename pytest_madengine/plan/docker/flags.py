@@ -1,18 +1,20 @@
 """``additional_docker_run_options``: a docker run command line as typed options (contract 10.4).
 
-The text is split like a POSIX command line and nothing in it is expanded.
+The text is split like a POSIX command line.  ``$NAME`` and ``${NAME}`` are variables of the host that runs
+(``plan.expansion``); nothing else in it is expanded.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pytest_madengine.errors import PlanError
 from pytest_madengine.plan.docker.flag_table import FLAGS, SHORT, SYNONYMS, Collected
+from pytest_madengine.plan.expansion import names_in, with_names, without_names
 from pytest_madengine.plan.runplan import Device, DockerOptions, Mount
 from pytest_madengine.plan.wording import did_you_mean
 
@@ -33,23 +35,42 @@ class ParsedFlags:
     notes: tuple[str, ...] = ()
 
 
-def parse_run_options(text: str) -> ParsedFlags:
+def parse_run_options(text: str, expand: Callable[[str], str] = str) -> ParsedFlags:
     """Reads docker run options.
 
+    :param expand: puts values in place of the variables that a word names; a value never becomes two words.
     :raises PlanError: naming the flag that is unknown, malformed or not possible here, and why.
     """
     try:
-        words = shlex.split(text)
+        words = [expand(word) for word in shlex.split(text)]
     except ValueError as error:
         raise PlanError(f"{_WHERE}: {error}") from None
     found = Collected()
     position = 0
     while position < len(words):
         position = _read_word(words, position, found)
-    if any("$" in word or "`" in word for word in words):
+    rest = without_names(text)
+    if "$" in rest or "`" in rest:
         found.notes.append("shell syntax in it is not expanded on the host")
     notes = tuple(f"{_WHERE}: {note}" for note in found.notes)
     return ParsedFlags(found.fields, found.env, tuple(found.mounts), notes)
+
+
+def parse_elsewhere(text: str) -> ParsedFlags:
+    """Reads options whose variables only another host knows: a path and a number stand for them.
+
+    :raises PlanError: as :func:`parse_run_options`, when it is wrong whatever the variables are.
+    """
+    try:
+        return parse_run_options(text, lambda word: with_names(word, "/variable"))
+    except PlanError as error:
+        if not names_in(text):
+            raise
+        first = error
+    try:
+        return parse_run_options(text, lambda word: with_names(word, "1"))
+    except PlanError:
+        raise first from None
 
 
 def _read_word(words: Sequence[str], position: int, found: Collected) -> int:

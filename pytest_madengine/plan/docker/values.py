@@ -245,7 +245,7 @@ def volume(value: str) -> Mount:
 def _source(value: str) -> str:
     if value.startswith(("/", "./", "../")) or value in {".", ".."} or _VOLUME_NAME.fullmatch(value):
         return value
-    raise ValueError(f"source {value!r} is neither an absolute path nor a volume name (nothing is expanded)")
+    raise ValueError(f"source {value!r} is neither an absolute path nor a volume name")
 
 
 def _absolute(value: str) -> str:

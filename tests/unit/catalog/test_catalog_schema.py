@@ -34,6 +34,17 @@ def test_defaults() -> None:
     assert one({}) == Model(name="m", dockerfile="docker/m", scripts="run.sh", raw=MINIMAL)
 
 
+def test_null_timeouts_texts_and_comments() -> None:
+    """faults 5.6, 5.8: given a null timeout, booleans as text and keys with _, then as madengine reads them."""
+    parsed = build_models(
+        [{**MINIMAL, "timeout": None, "log_error_pattern_scan": "false", "is_deprecated": "Yes", "_why": 1}],
+        ROOT,
+    )
+    (model,) = parsed.models
+    assert (model.timeout, model.log_error_pattern_scan, model.deprecated) == (None, False, True)
+    assert parsed.warnings == ()
+
+
 def test_all_fields() -> None:
     """Contract 3: every field arrives."""
     entry: dict[str, Any] = {
@@ -144,7 +155,11 @@ def test_deprecated(name: str) -> None:
         ("ngpus", {}, "field 'ngpus': should be -1 (all GPUs), 0 (none) or a count, not an object"),
         ("tags", 1, "field 'tags': should be a list of texts or one comma separated text, not 1"),
         ("tags", ["a", 1], "field 'tags': should be a list of texts or one comma separated text, not 1"),
-        ("is_deprecated", "true", "field 'is_deprecated': should be true or false, not the text 'true'"),
+        (
+            "is_deprecated",
+            "perhaps",
+            "field 'is_deprecated': should be true or false, not the text 'perhaps'",
+        ),
         ("env_vars", [], "field 'env_vars': should be an object of texts, numbers or booleans, not a list"),
         (
             "env_vars",

@@ -9,11 +9,11 @@ from pytest_madengine.context.keys import (
     check_keys,
     is_variable_name,
     normal_vendor,
-    parse_boolean,
     to_text,
 )
 from pytest_madengine.context.ranges import parse_ranges
 from pytest_madengine.errors import ContextError
+from pytest_madengine.jsontext import boolean_of
 from pytest_madengine.secrets import Secret
 
 
@@ -112,6 +112,7 @@ RIGHT = [
     ("generate_sys_env_details", True, True),
     ("timeout_multiplier", 1.5, 1.5),
     ("log_error_pattern_scan", False, False),
+    ("log_error_pattern_scan", "false", False),
     ("log_error_patterns", ["x"], ["x"]),
     ("log_error_benign_patterns", [], []),
     ("numa_balancing", "0", "0"),
@@ -187,7 +188,7 @@ def test_the_table_above_is_complete():
         ("timeout_multiplier", "2", "S: timeout_multiplier must be a number"),
         ("timeout_multiplier", True, "S: timeout_multiplier must be a number"),
         ("timeout_multiplier", 0, "S: timeout_multiplier must be greater than 0"),
-        ("log_error_pattern_scan", "yes", "S: log_error_pattern_scan must be true or false, not text"),
+        ("log_error_pattern_scan", "perhaps", "S: log_error_pattern_scan must be true or false"),
         ("log_error_patterns", [1], "S: log_error_patterns[0] must be text"),
         ("rocenv_mode", True, "S: rocenv_mode must be text"),
     ],
@@ -229,18 +230,18 @@ def test_control_characters_of_a_key_do_not_reach_the_terminal():
 
 @pytest.mark.parametrize("text", ["true", "1", "YES", " on "])
 def test_texts_that_switch_on(text):
-    assert parse_boolean(text) is True
+    assert boolean_of(text) is True
 
 
 @pytest.mark.parametrize("text", ["False", "0", "no", "off"])
 def test_texts_that_switch_off(text):
     """Contract 10.9."""
-    assert parse_boolean(text) is False
+    assert boolean_of(text) is False
 
 
 def test_other_texts_are_no_booleans():
-    assert parse_boolean("") is None
-    assert parse_boolean("2") is None
+    assert boolean_of("") is None
+    assert boolean_of("2") is None
 
 
 @given(
@@ -296,3 +297,10 @@ def test_wrong_ranges(text):
 @given(st.sets(st.integers(0, 5000), min_size=1))
 def test_ranges_of_plain_numbers_are_these_numbers(numbers):
     assert parse_ranges(",".join(map(str, numbers))) == tuple(sorted(numbers))
+
+
+def test_keys_that_begin_with_an_underscore_are_comments() -> None:
+    """faults 5.6: given such keys, then no warning."""
+    check = Check("S")
+    check_keys({"_comment": {"a": None}, "_gpu_vendor": "x"}, check)
+    assert check.warnings == []

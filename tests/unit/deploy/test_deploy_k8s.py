@@ -215,7 +215,7 @@ def test_everything_of_the_block(site: Any) -> None:
         ({"memory": "lots"}, "k8s.memory"),
         ({"cpu": True}, "k8s.cpu"),
         ({"backoff_limit": -1}, "k8s.backoff_limit"),
-        ({"host_ipc": "yes"}, "k8s.host_ipc"),
+        ({"host_ipc": "perhaps"}, "k8s.host_ipc"),
         ({"image_pull_policy": "Sometimes"}, "k8s.image_pull_policy"),
         ({"node_selector": ["a"]}, "k8s.node_selector"),
         ({"node_selector": {"a b": "c"}}, "k8s.node_selector"),

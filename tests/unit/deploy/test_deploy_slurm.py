@@ -115,6 +115,14 @@ def test_directives_without_a_block(site: Any) -> None:
     }
 
 
+def test_a_cluster_without_gpus_as_a_resource(site: Any) -> None:
+    """faults 5.6: given skip_gpus_directive, as text too, then a job without the directive; comments are silent."""
+    site.model("m").slurm(
+        {"slurm": {"skip_gpus_directive": "true", "_why": "no GRES here", "gpus_per_node": 4}}
+    )
+    assert not [name for name in directives(site) if "gpus" in name]
+
+
 def test_directives_of_a_block(site: Any) -> None:
     block = {
         "partition": "gpu",
@@ -185,7 +193,7 @@ def test_a_model_that_takes_all_gpus(site: Any, block: dict[str, Any], gpus: str
         ("results_dir", "a b"),
         ("modules", ["rocm; id"]),
         ("modules", ["-x"]),
-        ("exclusive", "yes"),
+        ("exclusive", "perhaps"),
         ("network_interface", "eth0;id"),
     ],
 )

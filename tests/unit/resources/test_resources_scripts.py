@@ -27,6 +27,8 @@ def _name(path: Path) -> str:
         ("test_echo.sh", ["pre_script", "A"], "pre_script A\n"),
         ("test_echo.sh", ["post_script", "B"], "post_script B\n"),
         ("pre_scripts/pre_test.sh", ["1"], "Pre-Script test called 1\n"),
+        ("pre_scripts/pre_test.sh", [], "Pre-Script test called 0\n"),
+        ("post_scripts/post_test.sh", [], "Post-Script test called 0\n"),
         ("post_scripts/post_test.sh", ["2"], "Post-Script test called 2\n"),
     ],
 )
