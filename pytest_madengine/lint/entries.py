@@ -80,7 +80,7 @@ def _unknown_fields(document: Document, names: Mapping[int, str], collector: Col
     users: dict[str, list[int]] = defaultdict(list)
     for index, entry in enumerate(document.value if isinstance(document.value, list) else ()):
         if isinstance(entry, dict):
-            for name in entry.keys() - KNOWN_FIELDS:
+            for name in (name for name in entry.keys() - KNOWN_FIELDS if not name.startswith("_")):
                 users[name].append(index)
     for name, indices in users.items():
         like = similar_field(name)

@@ -35,7 +35,7 @@ def test_defaults() -> None:
 
 
 def test_null_timeouts_texts_and_comments() -> None:
-    """faults 5.6, 5.8: given a null timeout, booleans as text and keys with _, then as madengine reads them."""
+    """faults 5.6, 5.8: given null, booleans as text, and keys with _, then as in madengine."""
     parsed = build_models(
         [{**MINIMAL, "timeout": None, "log_error_pattern_scan": "false", "is_deprecated": "Yes", "_why": 1}],
         ROOT,

@@ -116,7 +116,7 @@ def test_directives_without_a_block(site: Any) -> None:
 
 
 def test_a_cluster_without_gpus_as_a_resource(site: Any) -> None:
-    """faults 5.6: given skip_gpus_directive, as text too, then a job without the directive; comments are silent."""
+    """faults 5.6: given skip_gpus_directive, then a job without the directive."""
     site.model("m").slurm(
         {"slurm": {"skip_gpus_directive": "true", "_why": "no GRES here", "gpus_per_node": 4}}
     )
