@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from pytest_madengine.catalog.fields import GPU_FIELDS
 from pytest_madengine.catalog.problems import Problem, catalog_error, short
-from pytest_madengine.jsontext import boolean_of
+from pytest_madengine.util.jsontext import boolean_of
 
 _Scalar = str | int | float | bool
 _Seconds = Annotated[int, Field(ge=-1)]

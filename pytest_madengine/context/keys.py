@@ -16,8 +16,8 @@ from typing import Any, Final
 from pytest_madengine.context.literal import one_line, type_name
 from pytest_madengine.context.ranges import parse_ranges
 from pytest_madengine.errors import ContextError
-from pytest_madengine.jsontext import boolean_of
 from pytest_madengine.secrets import Secret
+from pytest_madengine.util.jsontext import boolean_of
 
 VENDORS: Final = ("AMD", "NVIDIA", "INTEL", "CPU")
 GUESTS: Final = ("UBUNTU", "CENTOS", "ROCKY")

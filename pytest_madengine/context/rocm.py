@@ -9,8 +9,8 @@ from typing import Final
 
 from pytest_madengine.context.gpus import major_minor
 from pytest_madengine.context.probe import Probe, Tools
-from pytest_madengine.jsontext import boolean_of
 from pytest_madengine.secrets import Secret, reveal
+from pytest_madengine.util.jsontext import boolean_of
 
 DEFAULT_ROOT: Final = "/opt/rocm"
 #: Each line is enough to know a ROCm root by; all files of a line must exist.

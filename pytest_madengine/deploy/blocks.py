@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pytest_madengine.errors import ConfigError
-from pytest_madengine.jsontext import boolean_of
 from pytest_madengine.plan.wording import did_you_mean
+from pytest_madengine.util.jsontext import boolean_of
 
 _TEXTS: Final = (str, int, float)
 

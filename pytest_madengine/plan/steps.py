@@ -9,12 +9,12 @@ from typing import Final
 
 from pytest_madengine.catalog.ids import full_args
 from pytest_madengine.errors import ConfigError, PlanError
-from pytest_madengine.jsontext import boolean_of
 from pytest_madengine.plan.names import flat_name
 from pytest_madengine.plan.request import PlanRequest
 from pytest_madengine.plan.runplan import Step
 from pytest_madengine.plan.tools import HookScript, SelectedTools, hook_scripts
 from pytest_madengine.plan.wording import join_words
+from pytest_madengine.util.jsontext import boolean_of
 
 WORKSPACE: Final = "/myworkspace"
 COLLECTOR: Final = "scripts/common/pre_scripts/run_rocenv_tool.sh"

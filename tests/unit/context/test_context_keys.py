@@ -13,8 +13,8 @@ from pytest_madengine.context.keys import (
 )
 from pytest_madengine.context.ranges import parse_ranges
 from pytest_madengine.errors import ContextError
-from pytest_madengine.jsontext import boolean_of
 from pytest_madengine.secrets import Secret
+from pytest_madengine.util.jsontext import boolean_of
 
 
 def checked(values, **options):
