@@ -156,7 +156,7 @@ class DockerfileIndex:
                     names = sorted(
                         entry.name
                         for entry in entries
-                        if not entry.name.endswith(IGNORED) and entry.is_file()
+                        if not entry.name.endswith(IGNORED) and _is_file(entry)
                     )
             except (FileNotFoundError, NotADirectoryError):
                 names = []
@@ -177,6 +177,14 @@ class DockerfileIndex:
         if name in self._listing(directory):
             return f"{prefix} exists, but only names like {prefix}.ubuntu.amd.Dockerfile are looked for"
         return "candidates are files whose name continues the model's dockerfile field with a dot"
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """True for a regular file, also behind links; a link that leads nowhere is none."""
+    try:
+        return entry.is_file()
+    except OSError:  # a circle of links
+        return False
 
 
 def bases_of(names: Iterable[str]) -> dict[str, str]:

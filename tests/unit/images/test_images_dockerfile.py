@@ -399,3 +399,19 @@ def test_hosts_without_gpu(
             match_dockerfiles(root, model(), wanted)
     else:
         assert [match.base for match in match_dockerfiles(root, model(), wanted)] == bases
+
+
+def test_links(tmp_path: Path) -> None:
+    """Faults 1.2: given links to files, to nowhere and in a circle / when matched / then files are found
+    under the names of their links, and the others disturb no model."""
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "real").write_text("# CONTEXT {'guest_os': 'UBUNTU'}\nFROM x\n")
+    links = {"d.a.Dockerfile": "../real", "d.b.Dockerfile": "d.a.Dockerfile", "d.c": "nowhere", "d.e": "d.f"}
+    for name, target in {**links, "d.f": "d.e"}.items():
+        (tmp_path / "docker" / name).symlink_to(target)
+
+    found = match_dockerfiles(tmp_path, model("m", "docker/d"), context())
+    assert [(match.relative, match.base) for match in found] == [
+        ("docker/d.a.Dockerfile", "d.a"),
+        ("docker/d.b.Dockerfile", "d.b"),
+    ]
