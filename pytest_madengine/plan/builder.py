@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from pytest_madengine.catalog.ids import full_args
 from pytest_madengine.errors import PlanError
@@ -17,7 +17,7 @@ from pytest_madengine.plan.docker.flags import (
     parse_elsewhere,
     parse_run_options,
 )
-from pytest_madengine.plan.docker.options import base_options, shm_size_text, unprivileged
+from pytest_madengine.plan.docker.options import base_options, may_mount, shm_size_text, unprivileged
 from pytest_madengine.plan.env import EnvironmentBuilder
 from pytest_madengine.plan.expansion import Expander
 from pytest_madengine.plan.launchers import in_job, launcher_of, multi_node
@@ -33,6 +33,9 @@ from pytest_madengine.secrets import Secret, is_secret_name
 from pytest_madengine.settings import PhaseTimeouts
 
 __all__ = ["HostAbilities", "PlanRequest", "build_plan"]
+
+#: Note of a plan whose model asked for SYS_ADMIN or --privileged.
+_MAY_MOUNT: Final = "additional_docker_run_options let the script mount: it could change the repository"
 
 
 def build_plan(request: PlanRequest) -> RunPlan:
@@ -136,6 +139,8 @@ def _options(request: PlanRequest, parsed: ParsedFlags) -> tuple[DockerOptions, 
     dropped: tuple[str, ...] = ()
     if request.settings.unprivileged:
         options, dropped = unprivileged(options)
+    if may_mount(options):
+        dropped = (*dropped, _MAY_MOUNT)
     return options, (*notes, *merge_notes(base, parsed), *dropped)
 
 

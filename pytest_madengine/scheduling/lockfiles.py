@@ -132,11 +132,19 @@ class LockDirectory:
                 pass
             else:
                 self.path.chmod(0o1777)  # the umask would have narrowed the mode of mkdir
-            mode = self.path.lstat().st_mode
+            state = self.path.lstat()
         except OSError as error:
             raise _unusable(self.path, error.strerror or str(error)) from None
+        mode = state.st_mode
         if not stat.S_ISDIR(mode):
-            raise _unusable(self.path, "not a directory")
+            raise _unusable(
+                self.path, "a symbolic link, not a directory" if stat.S_ISLNK(mode) else "not a directory"
+            )
+        # Without the sticky bit others could remove lock files that are in use: a GPU would have two owners.
+        foreign = state.st_uid not in (0, os.geteuid())
+        others = stat.S_IWOTH | (stat.S_IWGRP if foreign else 0)
+        if mode & others and not mode & stat.S_ISVTX:
+            raise _unusable(self.path, "other users may remove files in it (no sticky bit: chmod +t)")
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise _unusable(self.path, "not writable for this user")
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_madengine.catalog.model import Selected, Warned
 from pytest_madengine.context.types import Context, HostFacts
 from pytest_madengine.errors import ConfigError, DockerfileError, MadError
+from pytest_madengine.files import private_directory
 from pytest_madengine.secrets import Redactor, secrets_in
 from pytest_madengine.session.distinct import distinct
 from pytest_madengine.settings import Settings
@@ -64,6 +65,10 @@ class ItemSpec:
         """Dockerfile file name without ``.Dockerfile``; empty without one."""
         source = self.dockerfile or self.block
         return source.base if source is not None else ""
+
+
+#: Where everybody may make files.
+SHARED = Path("/tmp")
 
 
 def new_run_id() -> str:
@@ -124,13 +129,14 @@ class MadSession:
 
     @cached_property
     def host_state(self) -> Path:
-        """Host-wide directory for locks that all sessions of this user respect."""
+        """Host-wide directory for locks that all sessions of this user respect.
+
+        :raises ConfigError: somebody else made it, or may write in it.
+        """
         runtime = self.settings.environ.get("XDG_RUNTIME_DIR")
-        base = Path(runtime) if runtime and os.access(runtime, os.W_OK) else Path("/tmp")
-        name = "pytest-madengine" if base != Path("/tmp") else f"pytest-madengine-{os.getuid()}"
-        path = base / name
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
+        if runtime and os.access(runtime, os.W_OK) and Path(runtime) != SHARED:
+            return private_directory(Path(runtime) / "pytest-madengine")
+        return private_directory(SHARED / f"pytest-madengine-{os.getuid()}")
 
     # ---- context ------------------------------------------------------------------------------------
 

@@ -16,11 +16,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Final
 
+from pytest_madengine.errors import ConfigError
+
 #: What no path component of ours has; and texts that have none of it and are short enough.
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 _SAFE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,150}")
 #: A file name may have 255 bytes on most file systems; log names get endings such as ``.build.live.log``.
 _LONGEST_NAME: Final = 200
+_PRIVATE_HINT: Final = "see who made it and remove it, or set XDG_RUNTIME_DIR to a directory of yours"
 #: Directory, beside a file that is replaced, of what will take its place.  Runs never see it: it has the name
 #: of their control directory.
 SCRATCH: Final = ".madengine"
@@ -138,6 +141,30 @@ def encoded(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "backslashreplace")
+
+
+def private_directory(path: Path) -> Path:
+    """Makes a directory of this user alone below one that everybody may write, such as ``/tmp``.
+
+    :raises ConfigError: somebody else made it first, or may write in it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        state = path.lstat()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}", hint=_PRIVATE_HINT) from None
+    wrong = ""
+    if not stat.S_ISDIR(state.st_mode):
+        wrong = "it is a symbolic link" if stat.S_ISLNK(state.st_mode) else "it is not a directory"
+    elif state.st_uid != os.geteuid():
+        wrong = f"it belongs to another user (uid {state.st_uid})"
+    elif state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        wrong = "other users may write in it"
+    if wrong:
+        raise ConfigError(f"{path} is not used: {wrong}", hint=_PRIVATE_HINT)
+    return path
 
 
 @contextlib.contextmanager

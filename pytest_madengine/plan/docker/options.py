@@ -57,7 +57,8 @@ def _vendor_options(vendor: str, host: HostAbilities, notes: list[str]) -> Docke
         notes.append(f"--device {FUSE} is left out: the host has no such device")
     return DockerOptions(
         group_add=groups,
-        cap_add=("SYS_PTRACE", "SYS_ADMIN", *(("SYS_NICE",) if nvidia else ())),
+        # Not SYS_ADMIN: with it a script could mount the repository anew, read-write, and change it.
+        cap_add=("SYS_PTRACE", *(("SYS_NICE",) if nvidia else ())),
         devices=devices,
         security_opt=_UNCONFINED,
         ipc="host",
@@ -134,6 +135,11 @@ def unprivileged(options: DockerOptions) -> tuple[DockerOptions, tuple[str, ...]
     if kept == options:
         return options, ()
     return kept, ("--mad-unprivileged: SYS_ADMIN, /dev/fuse and unconfined profiles are left out",)
+
+
+def may_mount(options: DockerOptions) -> bool:
+    """True when the container may mount: what is read-only in it can be made read-write from inside."""
+    return options.privileged or any(_capability(cap) in {"SYS_ADMIN", "ALL"} for cap in options.cap_add)
 
 
 def _capability(name: str) -> str:

@@ -13,11 +13,11 @@ from pytest_madengine.plan.docker.options import base_options, render_minors
 from pytest_madengine.plan.runplan import DockerOptions, Lease
 
 _AMD = (
-    "--network=host --user=root --ipc=host --group-add=video --cap-add=SYS_PTRACE --cap-add=SYS_ADMIN "
+    "--network=host --user=root --ipc=host --group-add=video --cap-add=SYS_PTRACE "
     "--security-opt=seccomp=unconfined --security-opt=apparmor=unconfined --device=/dev/fuse"
 )
 _NVIDIA = (
-    "--network=host --user=root --ipc=host --cap-add=SYS_PTRACE --cap-add=SYS_ADMIN --cap-add=SYS_NICE "
+    "--network=host --user=root --ipc=host --cap-add=SYS_PTRACE --cap-add=SYS_NICE "
     "--security-opt=seccomp=unconfined --security-opt=apparmor=unconfined --device=/dev/fuse"
 )
 _CPU = "--network=host --user=root --ipc=host --cap-add=SYS_PTRACE --security-opt=seccomp=unconfined"
@@ -86,6 +86,18 @@ def test_defect_23_host_without_fuse_and_groups() -> None:
     assert (options.devices, options.group_add) == ((), ())
     assert ["/dev/fuse" in notes[0], "video" in notes[1]] == [True, True] or "video" in notes[0]
     assert len(notes) == 2
+
+
+@pytest.mark.parametrize("vendor", ["AMD", "NVIDIA", "INTEL", "CPU"])
+def test_no_script_may_mount_unless_its_model_asks(vendor: str) -> None:
+    """faults 4.5: given a host with GPUs / when a plan is made / then the container has no SYS_ADMIN, by
+    which a script could make the repository read-write; a model that asks for it gets it, and a note."""
+    assert "SYS_ADMIN" not in " ".join(option_arguments(_options(vendor)))
+    assert not any("could change the repository" in note for note in build_plan(request()).notes)
+    for own in ("--cap-add=SYS_ADMIN", "--cap-add cap_sys_admin", "--privileged", "--cap-add=ALL"):
+        plan = build_plan(request(model(additional_docker_run_options=own)))
+        assert own.replace(" ", "=") in option_arguments(plan.options)
+        assert any("could change the repository" in note for note in plan.notes)
 
 
 def test_contract_10_4_shm_size() -> None:

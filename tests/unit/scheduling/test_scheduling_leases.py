@@ -61,7 +61,7 @@ def test_a_lease_waits_until_its_gpus_are_free_and_says_for_whom(make_leases: Le
     second = make_leases(sleep=lambda seconds: held.release())
     with second.acquire(demand(8), on_wait=heard.append) as lease:
         assert lease.lease.gpus == ALL
-    assert heard == [f"waiting for 8 GPUs; held by pid {os.getpid()} s1 bert?[2J"]
+    assert heard == [f"waiting for 8 GPUs; held by pid {os.getpid()} s1 bert\\x1b[2J"]
 
 
 def test_all_or_nothing(make_leases: Leases, locks: Path) -> None:
