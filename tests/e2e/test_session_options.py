@@ -243,3 +243,37 @@ def test_plan_runs_nothing(repository: Repository) -> None:
     assert repository.rows() == []
     assert repository.run_ids() == []
     assert repository.images() == []
+
+
+#: Makes everything read-only of the workspace read-write, in every way that needs no program of its own.
+REMOUNT = """
+command -v mount > /dev/null || { echo no mount in the image; exit 9; }
+grep ' /myworkspace/[^ ]* ' /proc/mounts | grep ' ro,' | cut -d' ' -f2 > targets
+test -s targets || { echo nothing is read-only; exit 9; }
+while read -r place; do
+  mount -o remount,bind,rw "$place" 2>/dev/null && echo "REMOUNTED $place"
+  unshare -Urm mount -o remount,bind,rw "$place" 2>/dev/null && echo "REMOUNTED $place"
+done < targets
+echo '[]' > /myworkspace/models.json && echo CHANGED
+echo performance: 1 x
+"""
+
+
+def test_no_script_changes_the_repository_on_a_host_with_gpus(repository: Repository) -> None:
+    """faults 4.5: given a host with GPUs / when a script mounts the repository anew, read-write / then nothing is
+    changed; only a model that asks for SYS_ADMIN could do it, and its plan says so."""
+    repository.model("m", REMOUNT, n_gpus="1")
+    repository.model("asks", REMOUNT, n_gpus="1", additional_docker_run_options="--cap-add=SYS_ADMIN")
+    before = (repository.root / "models.json").read_bytes()
+    gpus = "--mad-simulate-gpus=1:gfx942"
+    session = repository.run(gpus, tags="m")
+    assert session.code == 0, session.output
+    assert lines(repository, "REMOUNTED", "CHANGED") == []
+    assert (repository.root / "models.json").read_bytes() == before
+    assert "could change the repository" not in repository.run(gpus, "--mad-plan", tags="m").output
+    assert "could change the repository" in repository.run(gpus, "--mad-plan", tags="asks").output
+    # The same script with the capability: the attempt above was a real one.
+    assert repository.run(gpus, tags="asks").code == 0
+    assert any(
+        "REMOUNTED /myworkspace/models.json" in line for line in lines(repository, "REMOUNTED", item="asks")
+    )
