@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_madengine.catalog.model import Selected, Warned
 from pytest_madengine.context.types import Context, HostFacts
 from pytest_madengine.errors import ConfigError, DockerfileError, MadError
-from pytest_madengine.files import private_directory
 from pytest_madengine.secrets import Redactor, secrets_in
 from pytest_madengine.session.distinct import distinct
 from pytest_madengine.settings import Settings
+from pytest_madengine.util.files import private_directory
 
 if TYPE_CHECKING:
     from docker import DockerClient

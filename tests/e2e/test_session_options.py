@@ -260,8 +260,8 @@ echo performance: 1 x
 
 
 def test_no_script_changes_the_repository_on_a_host_with_gpus(repository: Repository) -> None:
-    """faults 4.5: given a host with GPUs / when a script mounts the repository anew, read-write / then nothing is
-    changed; only a model that asks for SYS_ADMIN could do it, and its plan says so."""
+    """faults 4.5: given a host with GPUs / when a script mounts the repository read-write / then nothing
+    is changed; only a model that asks for SYS_ADMIN could do it, and its plan says so."""
     repository.model("m", REMOUNT, n_gpus="1")
     repository.model("asks", REMOUNT, n_gpus="1", additional_docker_run_options="--cap-add=SYS_ADMIN")
     before = (repository.root / "models.json").read_bytes()

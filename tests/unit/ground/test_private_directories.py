@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pytest_madengine import session as session_module
 from pytest_madengine.errors import ConfigError, LeaseError
-from pytest_madengine.files import private_directory
 from pytest_madengine.scheduling.lockfiles import LockDirectory
-from pytest_madengine.session import MadSession
+from pytest_madengine.session import session as session_module
+from pytest_madengine.session.session import MadSession
 from pytest_madengine.settings import Settings
+from pytest_madengine.util.files import private_directory
 
 
 def _link(path: Path) -> None:
