@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_madengine.data.config import Source
-from pytest_madengine.data.hostkeys import fingerprint, known_hosts_file, verifying_client
 from pytest_madengine.data.logins import NAS, NasNode, nas_nodes
 from pytest_madengine.data.probe import within
 from pytest_madengine.data.provider import Access, Unusable
@@ -26,6 +25,7 @@ from pytest_madengine.data.remote import (
     safe_relative,
 )
 from pytest_madengine.errors import DataError
+from pytest_madengine.util.hostkeys import fingerprint, known_hosts_file, verifying_client
 
 if TYPE_CHECKING:
     from paramiko import SFTPAttributes, SFTPClient, SFTPFile, SSHClient
@@ -204,7 +204,7 @@ def login(node: NasNode, known_hosts: Path) -> SSHClient:
     """
     import paramiko
 
-    client = verifying_client(known_hosts)
+    client = verifying_client([known_hosts], Unusable)
     own_keys = node.password is None and not node.ssh_key_file
     try:
         client.connect(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_madengine.errors import MadError
+from pytest_madengine.errors import HistoryError, MadError
 from pytest_madengine.history.urls import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ class HistorySink:
         except MadError as error:
             # Recorded: finish() reports it.  A store of a newer release is no reason to fail a run either.
             self._error = error
+            self._failed_at = self._clock()
+            return
+        except Exception as error:  # noqa: BLE001 - recorded as well: no database fails a run
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            self._error = HistoryError(f"{self.target}: {text}")
             self._failed_at = self._clock()
             return
         self._stored += len(self._waiting)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import os
 import select
 import socketserver
@@ -16,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from pytest_madengine.errors import HistoryError
 from pytest_madengine.history.urls import TunnelSettings
 from pytest_madengine.secrets import Redactor
+from pytest_madengine.util.hostkeys import fingerprint, known_hosts_file, verifying_client
 
 if TYPE_CHECKING:
-    from paramiko import PKey, SSHClient, Transport
+    from paramiko import SSHClient, Transport
 
 _TIMEOUT: Final = 15
 _BLOCK: Final = 64 * 1024
@@ -51,12 +50,18 @@ def open_tunnel(settings: TunnelSettings, remote: tuple[str, int]) -> Iterator[t
 def _connect(settings: TunnelSettings) -> SSHClient:
     import paramiko
 
-    client = paramiko.SSHClient()
     where = f"SSH host {settings.host}:{settings.port}"
     password = settings.password.reveal()
+
+    def refused(reason: str) -> HistoryError:
+        hint = "compare the fingerprint, then correct known_hosts (see ssh-keyscan)"
+        return HistoryError(f"{where}: {reason}; refused", hint=hint)
+
+    given = settings.known_hosts
+    if given is not None and not given.exists():
+        raise refused(f"{given} is not a file")
+    client = verifying_client(_files(settings), refused)
     try:
-        _load_keys(client, settings)
-        client.set_missing_host_key_policy(_refusal(where))
         client.connect(
             settings.host,
             port=settings.port,
@@ -72,7 +77,7 @@ def _connect(settings: TunnelSettings) -> SSHClient:
     except paramiko.BadHostKeyException as error:
         client.close()
         raise HistoryError(
-            f"{where}: its key has changed (SHA256:{fingerprint(error.key)}); refused",
+            f"{where}: its key has changed ({fingerprint(error.key)}); refused",
             hint="ask its administrator; if the new key is right, correct it in known_hosts",
         ) from None
     except (paramiko.SSHException, OSError, ValueError) as error:
@@ -85,33 +90,10 @@ def _connect(settings: TunnelSettings) -> SSHClient:
     return client
 
 
-def _load_keys(client: SSHClient, settings: TunnelSettings) -> None:
+def _files(settings: TunnelSettings) -> list[Path]:
     if settings.known_hosts is not None:
-        client.load_host_keys(str(settings.known_hosts))
-        return
-    for path in (_SYSTEM_HOSTS, Path(os.path.expanduser("~/.ssh/known_hosts"))):  # noqa: PTH111
-        if path.is_file():
-            client.load_system_host_keys(str(path))
-
-
-def _refusal(where: str) -> Any:
-    import paramiko
-
-    class Refuse(paramiko.MissingHostKeyPolicy):
-        """An unknown host is refused; its fingerprint helps to make it known."""
-
-        def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
-            raise HistoryError(
-                f"{where}: its key ({key.get_name()}, SHA256:{fingerprint(key)}) is not known; refused",
-                hint="compare the fingerprint, then add the key to known_hosts (see ssh-keyscan)",
-            )
-
-    return Refuse()
-
-
-def fingerprint(key: PKey) -> str:
-    """As ``ssh-keygen -l`` prints it."""
-    return base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
+        return [settings.known_hosts]
+    return [_SYSTEM_HOSTS, known_hosts_file(None, os.environ.get("HOME", ""))]
 
 
 class _Forwarder(socketserver.ThreadingTCPServer):

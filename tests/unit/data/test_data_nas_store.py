@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from paramiko import SFTPAttributes
 from pytest_madengine.data import nas
 from pytest_madengine.data.config import Source
-from pytest_madengine.data.hostkeys import fingerprint, known_hosts_file, trusted_keys, verifying_client
 from pytest_madengine.data.logins import NasNode
 from pytest_madengine.data.nas import NasProvider, SftpStore
 from pytest_madengine.data.provider import Access, Unusable
 from pytest_madengine.data.remote import TransientError
 from pytest_madengine.errors import DataError
 from pytest_madengine.secrets import Secret
+from pytest_madengine.util.hostkeys import fingerprint, known_hosts_file, trusted_keys, verifying_client
 
 NODE = NasNode("h", "u", Secret("planted"))
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIKi+AoUrEAkh985B2sBRxkafrCf0OxjisQMMk+Fz9RQI"
@@ -330,11 +330,11 @@ def test_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_hosts_are_refused(tmp_path: Path) -> None:
     """Contract 13.3: with the fingerprint, as `ssh` prints it."""
     (_, key), *_ = trusted_keys(f"h ssh-ed25519 {KEY}")
-    client = verifying_client(tmp_path / "none")
+    client = verifying_client([tmp_path / "none"], Unusable)
     with pytest.raises(
         Unusable, match=r"the host key of h is not known: ssh-ed25519 SHA256:[A-Za-z0-9+/]{43};"
     ):
         client._policy.missing_host_key(client, "h", key)
     assert fingerprint(key).startswith("ssh-ed25519 SHA256:")
     with pytest.raises(Unusable, match="Is a directory"):
-        verifying_client(tmp_path)
+        verifying_client([tmp_path], Unusable)

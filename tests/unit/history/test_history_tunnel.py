@@ -11,9 +11,10 @@ import paramiko
 import pytest
 from pytest_madengine.errors import HistoryError
 from pytest_madengine.history.database import Database
-from pytest_madengine.history.tunnel import fingerprint, open_tunnel
+from pytest_madengine.history.tunnel import open_tunnel
 from pytest_madengine.history.urls import DatabaseUrl, TunnelSettings
 from pytest_madengine.secrets import Secret
+from pytest_madengine.util.hostkeys import fingerprint
 
 KEY = paramiko.ECDSAKey.generate()
 OTHER_KEY = paramiko.ECDSAKey.generate()
@@ -123,11 +124,11 @@ def test_an_unknown_key_is_refused(
 ) -> None:
     """Verification stays on; also with the known_hosts of the user."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(HistoryError, match="is not known; refused") as raised:
+    with pytest.raises(HistoryError, match=r"is not known: .*; refused") as raised:
         open_tunnel(settings(server, tmp_path, None), ("db", 3306)).__enter__()
-    assert f"SHA256:{fingerprint(KEY)}" in str(raised.value)
+    assert fingerprint(KEY) in str(raised.value)
     own = TunnelSettings("127.0.0.1", server.port, "mad", Secret(PASSWORD))
-    with pytest.raises(HistoryError, match="is not known; refused"):
+    with pytest.raises(HistoryError, match=r"is not known: .*; refused"):
         open_tunnel(own, ("db", 3306)).__enter__()
     (tmp_path / ".ssh").mkdir()
     settings(server, tmp_path).known_hosts.rename(tmp_path / ".ssh/known_hosts")  # type: ignore[union-attr]
@@ -170,3 +171,21 @@ def test_a_database_behind_the_tunnel(server: SshServer, tmp_path: Path) -> None
         database._url = database._url.update_query_dict({"connect_timeout": "2", "read_timeout": "1"})
         with pytest.raises(HistoryError, match=r"mysql://u:\*\*\*@db/d"):
             database.read(lambda connection: None)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("@revoked * {key}\n[127.0.0.1]:{port} {key}", "is revoked in"),
+        ("@cert-authority * {key}", "is not known"),
+        ("@revoked {key}\n\xff\n|1|broken {key}\n@unheard-of * {key}", "is not known"),
+    ],
+)
+def test_markers_of_known_hosts(server: SshServer, tmp_path: Path, line: str, reason: str) -> None:
+    """faults 5.11: given @revoked, @cert-authority or damaged lines, then the host is refused."""
+    given = settings(server, tmp_path)
+    assert given.known_hosts is not None
+    key = f"{KEY.get_name()} {KEY.get_base64()}"
+    given.known_hosts.write_text(line.format(key=key, port=server.port), encoding="latin-1")
+    with pytest.raises(HistoryError, match=reason):
+        open_tunnel(given, ("db", 3306)).__enter__()
