@@ -47,6 +47,11 @@ class DockerCli:
     kind: str = "docker"
 
     @property
+    def has_sessions(self) -> bool:
+        """The engine fetches the files it wants, and keeps those that seem unchanged."""
+        return self.buildkit and self.kind == "docker"
+
+    @property
     def quality(self) -> tuple[bool, bool]:
         """What makes one client better than another."""
         return (self.build_contexts, self.buildkit)

@@ -181,7 +181,7 @@ class ImageBuilder:
             _log_errors(request.log_path),
             open_build_log(request.log_path, self._redactor) as log,
             build_files(
-                request, key, self._state_dir / f"{key}.files", buildkit=cli.buildkit, fresh=again
+                request, key, self._state_dir / f"{key}.files", buildkit=cli.has_sessions, fresh=again
             ) as files,
         ):
             if again:

@@ -56,8 +56,9 @@ def build_files(
 ) -> Iterator[BuildFiles]:
     """The files of a build, for as long as it lasts.
 
-    The classic builder is sent every file every time and is given the Dockerfile where it lies: one from
-    outside of the context would make it change ``.dockerignore``, and with it the layers of ``COPY . .``.
+    Podman reads every file itself, and the classic builder is sent all of them every time: they are given the
+    files where they lie.  A Dockerfile from outside of the context would make the classic builder change
+    ``.dockerignore``, and with it the layers of ``COPY . .``.
 
     :param key: of :func:`build_key`.
     :param directory: ours alone during the build; removed afterwards.

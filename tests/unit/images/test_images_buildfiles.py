@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pytest_madengine.engine.cli import DockerCli
 from pytest_madengine.images import buildfiles
 from pytest_madengine.images.buildfiles import state_of
 
@@ -53,6 +54,19 @@ def test_every_change_gives_another_name(context: Path, change: Callable[[Path],
     assert state_of([context]) == before
     change(context)
     assert state_of([context]) != before
+
+
+@pytest.mark.parametrize(
+    ("client", "sessions"),
+    [
+        (DockerCli("docker", buildkit=True), True),
+        (DockerCli("docker"), False),
+        (DockerCli("podman", buildkit=True, kind="podman"), False),
+    ],
+)
+def test_who_is_given_names_of_ours(client: DockerCli, sessions: bool) -> None:
+    """Podman reads files itself, and may not follow a link that is the context."""
+    assert client.has_sessions is sessions
 
 
 def test_equal_contexts_of_two_repositories_have_two_names(context: Path, tmp_path: Path) -> None:
