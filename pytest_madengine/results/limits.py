@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Final
 
 #: Distinct metrics of a log, rows of a results file, metrics of a hook.
-METRICS: Final = 100_000
+METRICS: Final = 10_000

@@ -9,6 +9,7 @@ from typing import Final
 
 from pytest_madengine.errors import ResultError
 from pytest_madengine.results.columns import V2_COLUMNS
+from pytest_madengine.results.limits import METRICS
 from pytest_madengine.results.lines import read_cell
 from pytest_madengine.results.readings import Kind, means_success
 from pytest_madengine.results.record import Metric, Outcome
@@ -58,6 +59,11 @@ def _read(text: str, file_name: str) -> tuple[list[str], list[tuple[int, list[st
     try:
         for row in reader:
             cells = row if row == [_END] else [unstyled(cell).strip() for cell in row]
+            if len(rows) > METRICS + 1:  # the header and the appended line are no rows
+                raise ResultError(
+                    f"multiple_results file {file_name} has more than {METRICS} rows",
+                    hint="write a summary to it and the rest to another file",
+                )
             if cells not in ([], [""]):
                 rows.append((reader.line_num, cells))
     except csv.Error as error:

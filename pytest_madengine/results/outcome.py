@@ -11,6 +11,7 @@ from typing import Final
 from pytest_madengine.errors import ResultError
 from pytest_madengine.results.clonecause import clone_cause
 from pytest_madengine.results.columns import seconds
+from pytest_madengine.results.limits import METRICS
 from pytest_madengine.results.metrics import single_metrics
 from pytest_madengine.results.multiple import parse_multiple_results, rows_reason
 from pytest_madengine.results.record import Metric, Outcome
@@ -214,6 +215,8 @@ def _pattern_text(findings: LogFindings) -> str:
 def _with_findings(failure: Verdict, result: RunResult, multiple_results: str) -> Verdict:
     """The failure with the metrics that were found all the same; they stay in the FAILURE row."""
     metrics, warnings = single_metrics(result.findings)
+    if result.findings.too_many:
+        metrics, warnings = (), (f"the log has more than {METRICS} metrics",)
     if multiple_results:
         metrics, warnings = (), ()
         if result.multiple_results is not None:
@@ -227,6 +230,9 @@ def _with_findings(failure: Verdict, result: RunResult, multiple_results: str) -
 
 def _judge_log(findings: LogFindings) -> Verdict:
     metrics, warnings = single_metrics(findings)
+    if findings.too_many:
+        reason = f"the log has more than {METRICS} metrics"
+        return Verdict(Outcome.FAILURE, reason, "results", hint="print fewer, or write them to an artifact")
     if findings.ambiguous and (metrics or not findings.error_pattern):
         reason = f"ambiguous number in '{_quoted(findings.ambiguous)}'"
         failed = tuple(replace(metric, outcome=Outcome.FAILURE) for metric in metrics)

@@ -32,11 +32,14 @@ def file_rows(record: RunRecord, header: Sequence[str]) -> list[dict[str, str]]:
     v1_gpus = shared.pop(N_GPUS_V1, shared.get("n_gpus", ""))
     if "nnodes" not in header:
         shared["n_gpus"] = v1_gpus
-    cells = [_cells(record, metric) for metric in record.metrics] or [_cells(record, None)]
+    explained = any(metric.outcome is Outcome.FAILURE for metric in record.metrics)
+    cells = [_cells(record, metric, explained) for metric in record.metrics] or [
+        _cells(record, None, explained)
+    ]
     return [{name: (shared | row).get(name, "") for name in header} for row in cells]
 
 
-def _cells(record: RunRecord, metric: Metric | None) -> dict[str, str]:
+def _cells(record: RunRecord, metric: Metric | None, explained: bool) -> dict[str, str]:
     """What one metric says; its extra columns first, so that they never hide a column of perf.csv."""
     if metric is None:
         return {"model": record.model, "performance": "", "metric": "", "status": str(record.outcome)}
@@ -46,7 +49,7 @@ def _cells(record: RunRecord, metric: Metric | None) -> dict[str, str]:
         "model": row_name(record.model, metric),
         "performance": metric.value,
         "metric": metric.name,
-        "status": _status(record, metric),
+        "status": _status(record, metric, explained),
     }
 
 
@@ -55,10 +58,9 @@ def row_name(model: str, metric: Metric) -> str:
     return f"{model}_{metric.row}" if metric.row else model
 
 
-def _status(record: RunRecord, metric: Metric) -> str:
+def _status(record: RunRecord, metric: Metric, explained: bool) -> str:
     # A single row tells its own outcome only while some row explains the FAILURE of the item; otherwise
     # something else decided (exit status, timeout, a skip), and no row may look better than the item.
-    explained = any(entry.outcome is Outcome.FAILURE for entry in record.metrics)
     if record.outcome is Outcome.SUCCESS or (record.outcome is Outcome.FAILURE and explained):
         return str(metric.outcome)
     return str(record.outcome)

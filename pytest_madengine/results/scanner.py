@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from pytest_madengine.results.limits import METRICS
 from pytest_madengine.results.lines import read_line, trainer_value
 from pytest_madengine.results.patterns import (
     BENIGN,
@@ -46,6 +47,8 @@ class LogFindings:
     left_out: Mapping[str, int] = field(default_factory=dict)
     #: First line with a number of which only a part could be read, or that could mean several.
     ambiguous: str = ""
+    #: More distinct metrics than a run may report: what came after them was not read.
+    too_many: bool = False
 
 
 class LogScanner:
@@ -76,6 +79,7 @@ class LogScanner:
         self._error_line = 0
         self._fallback = ""
         self._ambiguous = self._ambiguous_fallback = ""
+        self._too_many = False
         self._needles = self._active_needles()
 
     def feed(self, chunk: bytes) -> None:
@@ -110,6 +114,7 @@ class LogScanner:
                 for metric, (count, _) in self._seen.items()
                 if count > REPEATS_KEPT
             },
+            too_many=self._too_many,
             ambiguous=self._ambiguous or ("" if self._performance else self._ambiguous_fallback),
         )
 
@@ -143,7 +148,7 @@ class LogScanner:
         self._lines += len(lines)
 
     def _line(self, number: int, text: str) -> None:
-        if PERFORMANCE in text:
+        if PERFORMANCE in text and not self._too_many:
             self._take_values(text)
         if not self._performance and TRAINER in text:
             self._take_fallback(text)
@@ -170,6 +175,9 @@ class LogScanner:
 
     def _keep(self, value: str, metric: str) -> None:
         count, slot = self._seen.get(metric, (0, 0))
+        if not count and len(self._seen) >= METRICS:
+            self._too_many = True
+            return
         if count < REPEATS_KEPT:
             slot = len(self._performance)
             self._performance.append((value, metric))

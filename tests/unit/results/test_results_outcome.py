@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_madengine.results.limits import METRICS
 from pytest_madengine.results.outcome import Verdict, judge
-from pytest_madengine.results.record import Outcome
+from pytest_madengine.results.record import Metric, Outcome, RunRecord
 from pytest_madengine.results.result import RunResult
+from pytest_madengine.results.rows import record_rows
 from pytest_madengine.results.scanner import LogScanner
 
 
@@ -334,3 +336,40 @@ def test_success_needs_a_clean_end(
     assert verdict == judge(
         replace(seen), multiple_results=name, strict_log=strict, collect_metrics=collect, skip_run=skip
     )
+
+
+def test_more_metrics_than_a_run_may_report() -> None:
+    """faults 2.8: given more metrics or rows than a limit, then a FAILURE that says so, and nothing is cut in
+    silence; at the limit all are there.
+    """
+    lines = [f"performance: {number} m{number}\n" for number in range(METRICS + 1)]
+    assert len(judge(result("".join(lines[:METRICS]))).metrics) == METRICS
+    verdict = judge(result("".join(lines)))
+    assert (verdict.outcome, verdict.reason) == (Outcome.FAILURE, f"the log has more than {METRICS} metrics")
+    assert verdict.metrics == ()
+    assert "more than" in judge(result("".join(lines), code=1)).warnings[-1]
+    header, row = "model,performance,metric\n", "1,2,x\n"
+    assert len(rows(header + row * METRICS).metrics) == METRICS
+    verdict = rows(header + row * (METRICS + 1))
+    assert verdict.reason == f"multiple_results file perf_x.csv has more than {METRICS} rows"
+
+
+def test_the_rows_of_a_record_are_linear_work() -> None:
+    """faults 2.8: given a record with many metrics, when its rows are made, then each metric is looked at a
+    bounded number of times.
+    """
+    looks = 0
+
+    class Counted(Metric):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal looks
+            looks += name == "outcome"
+            return super().__getattribute__(name)
+
+    counts = []
+    for number in (100, 200):
+        looks = 0
+        metrics = tuple(Counted("1", f"m{index}") for index in range(number))
+        record_rows(RunRecord("r", "i", "m", Outcome.SUCCESS, metrics=metrics))
+        counts.append(looks)
+    assert counts[1] == 2 * counts[0]
