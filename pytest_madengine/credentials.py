@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_madengine.catalog.model import Warned
-from pytest_madengine.errors import ConfigError, CredentialError
+from pytest_madengine.errors import ConfigError, CredentialError, Warned
 from pytest_madengine.secrets import Secret
 from pytest_madengine.util import jsontext
 

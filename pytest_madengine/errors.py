@@ -7,6 +7,7 @@ failed item with a FAILURE record; only a bug shows a traceback.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -123,3 +124,11 @@ class HistoryError(MadError):
 
     phase = "history"
     infrastructure = True
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A warning with its place, shown once per session."""
+
+    message: str
+    file: str = ""

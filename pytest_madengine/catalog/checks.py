@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from pytest_madengine.catalog.model import Model, Warned
+from pytest_madengine.catalog.model import Model
+from pytest_madengine.errors import Warned
 
 #: Files beside Dockerfiles that are no candidates (contract 8.1).
 _NO_CANDIDATE: Final = (".bak", ".orig", ".rej", ".swp", "~")

@@ -11,8 +11,9 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pytest_madengine.catalog.fields import GPU_FIELDS, KNOWN_FIELDS, plainly_valid
-from pytest_madengine.catalog.model import Model, Warned
+from pytest_madengine.catalog.model import Model
 from pytest_madengine.catalog.problems import JsonError, Problem, catalog_error, entry_place
+from pytest_madengine.errors import Warned
 from pytest_madengine.util import jsontext
 from pytest_madengine.util.text import UNSAFE
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_madengine.errors import Warned
+
 
 @dataclass(frozen=True)
 class Model:
@@ -86,14 +88,6 @@ class Selected:
     def params_id(self) -> str:
         """``p=v:q=w``, or an empty text."""
         return ":".join(map(str, self.parameters))
-
-
-@dataclass(frozen=True)
-class Warned:
-    """A warning with its place, shown once per session."""
-
-    message: str
-    file: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pytest_madengine.catalog.ids import parameters_text
-from pytest_madengine.catalog.model import Model, Parameter, Selected, Warned
-from pytest_madengine.errors import SelectorError
+from pytest_madengine.catalog.model import Model, Parameter, Selected
+from pytest_madengine.errors import SelectorError, Warned
 from pytest_madengine.util.text import UNSAFE
 
 #: Selects every model.

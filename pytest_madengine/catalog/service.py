@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pytest_madengine.catalog.discovery import Source, find_sources, read_static
-from pytest_madengine.catalog.model import Catalog, Model, Selected, Warned
+from pytest_madengine.catalog.model import Catalog, Model, Selected
 from pytest_madengine.catalog.selectors import ModelIndex, Needs, dynamic_needs, parse_selectors, resolve
-from pytest_madengine.errors import CatalogError, SelectorError
+from pytest_madengine.errors import CatalogError, SelectorError, Warned
 
 if TYPE_CHECKING:
     from pytest_madengine.catalog.dynamic import DynamicFile

@@ -293,7 +293,7 @@ def replay(
 
       madengine history replay mad-results/20261123T212300.123Z-1f2e/records.jsonl
     """
-    from pytest_madengine.history.store import replay as run_again
+    from pytest_madengine.history.replay import replay as run_again
     from pytest_madengine.history.urls import database_url
 
     target = database_url(db_url, os.environ)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from pytest_madengine.data.remote import RemoteFile
+from pytest_madengine.data.store import RemoteFile
 from pytest_madengine.util.files import write_atomic
 
 _FORMAT: Final = 1

@@ -20,7 +20,7 @@ from pytest_madengine.data.index import Manifest, looks_as
 from pytest_madengine.data.partial import partial_path
 from pytest_madengine.data.progress import human_size
 from pytest_madengine.data.provider import Access
-from pytest_madengine.data.remote import Budget, RemoteFile, Store
+from pytest_madengine.data.store import Budget, RemoteFile, Store
 from pytest_madengine.data.transfer import Meter, Transfer, hash_file
 from pytest_madengine.errors import DataError
 from pytest_madengine.util.files import safe_name

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pytest_madengine.data.remote import RemoteFile
+from pytest_madengine.data.store import RemoteFile
 
 #: Bytes of one part; larger files are read by several workers at once.
 PART_SIZE: Final = 16 * 1024 * 1024

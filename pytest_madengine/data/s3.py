@@ -15,14 +15,8 @@ from pytest_madengine.data.config import Source
 from pytest_madengine.data.logins import AWS, MINIO, S3Login, s3_login
 from pytest_madengine.data.probe import within
 from pytest_madengine.data.provider import Access, Unusable
-from pytest_madengine.data.remote import (
-    PROBE_LIMIT,
-    Checksum,
-    RemoteFile,
-    RemoteProvider,
-    TransientError,
-    safe_relative,
-)
+from pytest_madengine.data.remote import RemoteProvider
+from pytest_madengine.data.store import PROBE_LIMIT, Checksum, RemoteFile, TransientError, safe_relative
 from pytest_madengine.errors import DataError
 
 DEFAULT_REGION: Final = "us-east-2"

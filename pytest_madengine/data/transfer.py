@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from pytest_madengine.data.partial import PART_SIZE, Part, PartialFile, partial_path
 from pytest_madengine.data.progress import Progress, TransferState
-from pytest_madengine.data.remote import ATTEMPTS, Budget, Checksum, RemoteFile, Store, TransientError
+from pytest_madengine.data.store import ATTEMPTS, Budget, Checksum, RemoteFile, Store, TransientError
 from pytest_madengine.errors import DataError
 
 #: Seconds between two reports.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_madengine.history.queries import Point
+    from pytest_madengine.results.point import Point
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Select, and_, select
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.history import schema
 from pytest_madengine.history.rowkeys import digest
+from pytest_madengine.results.point import Point
 
 #: Columns of ``mad_contexts`` that values may be compared within.
 CONTEXT_KEYS: Final = (
@@ -28,31 +29,6 @@ CONTEXT_KEYS: Final = (
 )
 #: All names that ``last`` accepts besides model and metric.
 KEYS: Final = (*CONTEXT_KEYS, "fingerprint", "outcome")
-
-
-@dataclass(frozen=True)
-class Point:
-    """One stored value of a metric.  ``finished`` is UTC ISO-8601."""
-
-    run_id: str
-    item_id: str
-    model: str
-    metric: str
-    value: str
-    number: float | None
-    outcome: str
-    finished: str
-    fingerprint: str
-    image_digest: str
-    hostname: str
-    gpu_architecture: str
-    gpu_product: str
-    n_gpus: str
-    training_precision: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types only."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

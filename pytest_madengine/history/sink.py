@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_madengine.errors import HistoryError, MadError
+from pytest_madengine.history.replay import replay_command
 from pytest_madengine.history.urls import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 
 #: Seconds without a try after a failure: a dead server must not hold up every result.
 PAUSE: Final = 60.0
-
-
-def replay_command(target: DatabaseUrl, records_path: Path) -> str:
-    """The command that stores later what could not be stored; without any password.
-
-    A URL that came from the environment is found there again.
-    """
-    return f"madengine history replay {shlex.quote(str(records_path))}{target.option()}"
 
 
 class HistorySink:

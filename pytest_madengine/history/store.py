@@ -5,9 +5,8 @@ Import lazily: it imports SQLAlchemy.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,11 +20,11 @@ from pytest_madengine.history import queries, schema
 from pytest_madengine.history.database import Database
 from pytest_madengine.history.export import write_export
 from pytest_madengine.history.migrations import migrate, stored_version
-from pytest_madengine.history.queries import Point, RunRow
+from pytest_madengine.history.queries import RunRow
 from pytest_madengine.history.urls import DatabaseUrl
 from pytest_madengine.history.writing import add_batch, clean, run_key
+from pytest_madengine.results.point import Point
 from pytest_madengine.results.record import RunRecord
-from pytest_madengine.secrets import Secret
 
 _T = TypeVar("_T")
 
@@ -185,41 +184,3 @@ class HistoryStore:
                 return empty
             self.create()
         return self.database.read(work, hint=self.hint)
-
-
-def replay(url: DatabaseUrl | str, records_path: Path) -> int:
-    """Adds the records of a session's ``records.jsonl`` that the database does not have; returns how many.
-
-    :raises ConfigError: the file cannot be read or holds something else.
-    :raises HistoryError: the database is still down; the hint says what to run later.
-    """
-    from pytest_madengine.history.sink import replay_command
-
-    target = url if isinstance(url, DatabaseUrl) else DatabaseUrl(Secret(url))
-    with HistoryStore(target, hint=f"run later: {replay_command(target, records_path)}") as store:
-        store.create()
-        batch: list[RunRecord] = []
-        stored = 0
-        for record in _read_records(records_path):
-            batch.append(record)
-            if len(batch) == _BATCH:
-                stored += store.add(batch)
-                batch.clear()
-        return stored + store.add(batch)
-
-
-def _read_records(path: Path) -> Iterator[RunRecord]:
-    """Records of a file; lines that a dying writer left incomplete are passed over."""
-    try:
-        with path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    continue
-                try:
-                    yield RunRecord.from_dict(entry)
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise ConfigError(f"{path}:{number} holds no record: {error!r}") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_madengine.catalog.ids import item_name, parameters_text
-from pytest_madengine.catalog.model import Model, Parameter, Selected, Warned
-from pytest_madengine.errors import BuildError, ConfigError, MadError, SelectorError
+from pytest_madengine.catalog.model import Model, Parameter, Selected
+from pytest_madengine.errors import BuildError, ConfigError, MadError, SelectorError, Warned
 from pytest_madengine.secrets import MASK
 from pytest_madengine.session.distinct import check_blocks, distinct
 from pytest_madengine.util import jsontext

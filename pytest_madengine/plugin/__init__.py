@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_madengine.catalog.files import names_model_file
 from pytest_madengine.plugin import hookspec, options
 from pytest_madengine.plugin.fixtures import (
     mad_artifacts,
@@ -79,6 +80,6 @@ def _is_active(config: pytest.Config) -> bool:
     return (
         options.is_given(config)
         or config.getini("mad")
-        or any(options.names_model_file(argument) for argument in config.args)
+        or any(names_model_file(argument) for argument in config.args)
         or (hasattr(config, "workerinput") and "mad" in config.workerinput)
     )

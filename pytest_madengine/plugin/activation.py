@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_madengine.catalog.model import Selected, Warned
+from pytest_madengine.catalog.files import names_model_file
+from pytest_madengine.catalog.model import Selected
 from pytest_madengine.catalog.root import choose_root, existing_root, root_of_file
-from pytest_madengine.errors import ConfigError, MadError
+from pytest_madengine.errors import ConfigError, MadError, Warned
 from pytest_madengine.plan import placement
 from pytest_madengine.plugin import options
 from pytest_madengine.plugin.compat import load_conftests
 from pytest_madengine.plugin.itemids import item_ids
-from pytest_madengine.plugin.items import Markers, markers_key, names_model_file, session_key
+from pytest_madengine.plugin.items import Markers, markers_key, session_key
 from pytest_madengine.plugin.xdist import workers
 from pytest_madengine.session.session import MadSession
 from pytest_madengine.settings import Settings

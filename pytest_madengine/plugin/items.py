@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_madengine.plugin.garbage import garbage_collector_paused
-from pytest_madengine.plugin.options import MODEL_FILES as MODEL_FILES
-from pytest_madengine.plugin.options import names_model_file as names_model_file
 
 if TYPE_CHECKING:
     from pytest_madengine.pipeline.run import ItemRun

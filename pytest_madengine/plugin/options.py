@@ -25,8 +25,6 @@ DEFAULT_FILES = {
     "data_config": "data.json",
     "credentials": "credential.json",
 }
-#: File names that hold model entries.
-MODEL_FILES = frozenset({"models.json", "get_models_json.py"})
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -56,11 +54,6 @@ def add_options(parser: pytest.Parser) -> None:
 
 #: Options whose environment or ini twin alone turns the plugin on: they say what to run.
 ACTIVATING = frozenset({"tags", "manifest", "batch-manifest"})
-
-
-def names_model_file(argument: str) -> bool:
-    """True when a command line argument names a file of model entries, with or without ``::NAME``."""
-    return argument.partition("::")[0].rpartition("/")[2] in MODEL_FILES
 
 
 def is_given(config: pytest.Config) -> bool:

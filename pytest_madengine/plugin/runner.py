@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_madengine.catalog.files import MODEL_FILES
 from pytest_madengine.plugin.itemids import item_ids
-from pytest_madengine.plugin.items import MODEL_FILES, MadFile, MadItem, run_key
+from pytest_madengine.plugin.items import MadFile, MadItem, run_key
 from pytest_madengine.results.cleaning import Gate
 from pytest_madengine.results.record import Outcome, RunRecord
 from pytest_madengine.util.text import log_line

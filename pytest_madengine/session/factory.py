@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_madengine.catalog.model import Selected, Warned
-from pytest_madengine.errors import ConfigError
+from pytest_madengine.catalog.model import Selected
+from pytest_madengine.errors import ConfigError, Warned
 from pytest_madengine.manifest.items import BatchEntry, choose, read_batch
 from pytest_madengine.options import DEFAULT_MANIFEST
 from pytest_madengine.session.session import MadSession

@@ -17,9 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_madengine.catalog.model import Selected, Warned
+from pytest_madengine.catalog.files import MODEL_FILES
+from pytest_madengine.catalog.model import Selected
 from pytest_madengine.context.types import Context, HostFacts
-from pytest_madengine.errors import ConfigError, DockerfileError, MadError
+from pytest_madengine.errors import ConfigError, DockerfileError, MadError, Warned
 from pytest_madengine.secrets import Redactor, secrets_in
 from pytest_madengine.session.distinct import distinct
 from pytest_madengine.settings import Settings
@@ -328,8 +329,6 @@ class MadSession:
     @property
     def model_files(self) -> frozenset[str]:
         """Names of the files under which model items are collected."""
-        from pytest_madengine.plugin.items import MODEL_FILES
-
         return MODEL_FILES if self.manifest is None else MODEL_FILES | {self.manifest.path.name}
 
     def source_of(self, path: Path) -> str:

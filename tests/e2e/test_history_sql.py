@@ -18,8 +18,9 @@ from history_servers import MariaDb, PostgreSql, SqlServer, running
 from pytest_madengine.errors import HistoryError
 from pytest_madengine.history import upload as upload_module
 from pytest_madengine.history.migrations import STEPS, migrate
+from pytest_madengine.history.replay import replay
 from pytest_madengine.history.sink import HistorySink
-from pytest_madengine.history.store import HistoryStore, replay
+from pytest_madengine.history.store import HistoryStore
 from pytest_madengine.history.upload import create_table, update_table
 from pytest_madengine.history.urls import DatabaseUrl, TunnelSettings, database_url
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS

@@ -36,8 +36,6 @@ CORE: Final = {"results", "catalog", "context", "plan", "gate"}
 
 #: Imports that run up or sideways and await their cut.  This list only gets shorter.
 UPWARD: Final[tuple[str, ...]] = (
-    "credentials -> catalog.model",
-    "gate.compare -> history.queries",
     "manifest.items -> images.dockerfile",
     "manifest.items -> session.distinct",
     "manifest.items -> session.session",
@@ -45,16 +43,13 @@ UPWARD: Final[tuple[str, ...]] = (
     "perfcsv.sidefiles -> reports.pages.records",
     "reports.pages.site -> session.session",
     "session.resume -> pipeline.record",
-    "session.session -> plugin.items",
     "sinks.ci -> plugin.controller",
 )
 #: Modules that import each other and await their cut.  This list only gets shorter.
 CIRCLES: Final[tuple[str, ...]] = (
-    "data.index data.mirror data.partial data.remote data.transfer",
-    "history.sink history.store",
     "manifest.items pipeline.fingerprint pipeline.image pipeline.plan pipeline.pull pipeline.push "
-    "pipeline.record pipeline.run plugin.items session.distinct session.factory session.resume "
-    "session.session session.worker",
+    "pipeline.record pipeline.run session.distinct session.factory session.resume session.session "
+    "session.worker",
     "plugin.activation plugin.controller plugin.html plugin.progress plugin.runner plugin.terminal "
     "plugin.xdist.workers sinks.ci",
 )

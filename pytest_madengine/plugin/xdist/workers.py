@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_madengine.catalog.files import names_model_file
 from pytest_madengine.errors import MadError
 from pytest_madengine.plugin.itemids import item_ids
-from pytest_madengine.plugin.items import names_model_file
 from pytest_madengine.plugin.xdist.idle import IDLE_ID, WORKER_KEY, IdleWorker
 from pytest_madengine.scheduling.pool import demand_of
 from pytest_madengine.scheduling.slots import worker_count

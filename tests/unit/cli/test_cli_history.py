@@ -19,8 +19,8 @@ from pytest_madengine.cli.app import make_app
 from pytest_madengine.cli.comparing import judge
 from pytest_madengine.cli.listing import plain
 from pytest_madengine.gate.compare import compare_points
-from pytest_madengine.history.queries import Point
 from pytest_madengine.history.store import HistoryStore
+from pytest_madengine.results.point import Point
 from pytest_madengine.results.record import Outcome
 from typer.testing import CliRunner
 

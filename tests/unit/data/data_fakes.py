@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from pytest_madengine.data.config import Source
 from pytest_madengine.data.provider import Access, Unusable
-from pytest_madengine.data.remote import Checksum, RemoteFile, RemoteProvider
+from pytest_madengine.data.remote import RemoteProvider
+from pytest_madengine.data.store import Checksum, RemoteFile
 from pytest_madengine.errors import DataError
 
 

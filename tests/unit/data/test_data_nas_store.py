@@ -20,7 +20,7 @@ from pytest_madengine.data.config import Source
 from pytest_madengine.data.logins import NasNode
 from pytest_madengine.data.nas import NasProvider, SftpStore
 from pytest_madengine.data.provider import Access, Unusable
-from pytest_madengine.data.remote import TransientError
+from pytest_madengine.data.store import TransientError
 from pytest_madengine.errors import DataError
 from pytest_madengine.secrets import Secret
 from pytest_madengine.util.hostkeys import fingerprint, known_hosts_file, trusted_keys, verifying_client

@@ -26,7 +26,6 @@ from pytest_madengine.data import s3
 from pytest_madengine.data.config import Source
 from pytest_madengine.data.logins import S3Login
 from pytest_madengine.data.provider import Access, Unusable
-from pytest_madengine.data.remote import Checksum, TransientError
 from pytest_madengine.data.s3 import (
     AwsProvider,
     Location,
@@ -35,6 +34,7 @@ from pytest_madengine.data.s3 import (
     make_client,
     whole_checksum,
 )
+from pytest_madengine.data.store import Checksum, TransientError
 from pytest_madengine.errors import DataError
 from pytest_madengine.secrets import Secret
 

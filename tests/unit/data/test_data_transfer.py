@@ -24,7 +24,7 @@ from pytest_madengine.data.mirror import CONTROL, Mirror, mirror_directory
 from pytest_madengine.data.partial import PartialFile
 from pytest_madengine.data.progress import TransferState
 from pytest_madengine.data.provider import Access, Timing
-from pytest_madengine.data.remote import Budget, RemoteFile, TransientError, safe_relative
+from pytest_madengine.data.store import Budget, RemoteFile, TransientError, safe_relative
 from pytest_madengine.data.transfer import Meter, Transfer, hasher
 from pytest_madengine.errors import DataError
 

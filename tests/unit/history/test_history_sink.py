@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from history_records import make_record
 from pytest_madengine.errors import ConfigError
-from pytest_madengine.history.sink import PAUSE, HistorySink, replay_command
-from pytest_madengine.history.store import HistoryStore, replay
+from pytest_madengine.history.replay import replay, replay_command
+from pytest_madengine.history.sink import PAUSE, HistorySink
+from pytest_madengine.history.store import HistoryStore
 from pytest_madengine.history.urls import DatabaseUrl, database_url
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.secrets import Secret

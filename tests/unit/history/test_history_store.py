@@ -13,8 +13,9 @@ from history_records import NASTY, make_record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_madengine.errors import ConfigError, HistoryError
+from pytest_madengine.history.replay import replay
 from pytest_madengine.history.rowkeys import digest
-from pytest_madengine.history.store import HistoryStore, replay
+from pytest_madengine.history.store import HistoryStore
 from pytest_madengine.history.urls import DatabaseUrl
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 from pytest_madengine.secrets import Secret
