@@ -19,7 +19,8 @@ MAX_LINES: Final = 420
 
 #: From the ground to the front: a room imports what lies on lower floors, nothing of its own floor or above.
 FLOORS: Final = (
-    {"errors", "secrets", "util", "resources"},
+    {"errors", "secrets", "resources"},
+    {"util"},
     {"credentials", "settings", "options"},
     {"results", "catalog", "context"},
     {"plan", "gate"},
