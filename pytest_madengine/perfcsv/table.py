@@ -12,16 +12,13 @@ from typing import IO, Final
 
 from pytest_madengine.errors import ConfigError, ResultError
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS
+from pytest_madengine.results.header import HEADER_LIMIT, header_names
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.results.rows import file_rows
 from pytest_madengine.util.files import locked
 
 #: Columns of a new file, by ``mad_perf_csv_schema``.
 SCHEMAS: Final = {"v1": V1_COLUMNS, "v2": V2_COLUMNS}
-#: Columns without which an existing file is not a perf.csv.
-NEEDED: Final = ("model", "performance", "status")
-#: Bytes of the first line of an existing file; a longer one is no header.
-_HEADER_LIMIT: Final = 64 * 1024
 
 
 class PerfCsv:
@@ -123,21 +120,10 @@ def _read_header(stream: IO[bytes], path: Path) -> tuple[list[str], str]:
     :raises ConfigError: the file is no perf.csv.
     """
     stream.seek(0)
-    line = stream.readline(_HEADER_LIMIT)
+    line = stream.readline(HEADER_LIMIT)
     if not line:
         return [], "\n"
-    text = line.decode("utf-8-sig", "replace")
-    try:
-        names = next(csv.reader([text.rstrip("\r\n")], skipinitialspace=True), [])
-    except csv.Error:
-        names = []
-    header = [name.strip() for name in names]
-    missing = [name for name in NEEDED if name not in header]
-    if missing:
-        raise ConfigError(
-            f"{path} is no perf.csv: its header has no column {', '.join(missing)}",
-            hint="move the file away or choose another --mad-output",
-        )
+    header = header_names(line, str(path), "move the file away or choose another --mad-output")
     return header, "\r\n" if line.endswith(b"\r\n") else "\n"
 
 

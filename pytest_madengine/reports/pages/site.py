@@ -26,10 +26,11 @@ def csv_report(csv_path: Path, *, html_path: Path | None = None, results_dir: Pa
     :param html_path: default: ``<stem>.html`` beside the CSV.
     :param results_dir: sessions whose records tell more about the rows: times, reasons, logs, provenance.
         Default: ``mad-results`` beside the CSV, if it is there.
-    :raises ConfigError: not a ``.csv``, or a results directory that is none.
+    :raises ConfigError: not a ``.csv``, not a perf.csv, or a results directory that is none.
     :raises ResultError: the CSV is missing or cannot be read, or the page cannot be written.
     """
     from pytest_madengine.reports.pages.records import write_csv_page
+    from pytest_madengine.results.header import HEADER_LIMIT, header_names
 
     if csv_path.suffix.lower() != ".csv":
         raise ConfigError(f"{csv_path} is not a .csv file", hint="name the results table, e.g. perf.csv")
@@ -37,6 +38,11 @@ def csv_report(csv_path: Path, *, html_path: Path | None = None, results_dir: Pa
         raise ResultError(f"{csv_path} does not exist", hint="run models first, or name another file")
     if results_dir is not None and not results_dir.is_dir():
         raise ConfigError(f"{results_dir} is not a directory", hint="name the --mad-results-dir of the runs")
+    try:
+        with csv_path.open("rb") as stream:
+            header_names(stream.readline(HEADER_LIMIT), str(csv_path), "name the results table of a run")
+    except OSError as error:
+        raise ResultError(f"{csv_path} cannot be read: {error.strerror}") from error
     page = html_path or csv_path.with_suffix(".html")
     write_csv_page(csv_path, page, results_dir or csv_path.parent / "mad-results")
     return page

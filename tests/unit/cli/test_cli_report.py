@@ -302,3 +302,13 @@ def test_perf_csv_alone_is_looked_at() -> None:
     assert call("update-perf", "--perf-csv", "perf.csv") == "perf.csv: no results to add\n"
     assert Path("perf.csv").read_text() == TABLE
     call("update-perf", status=4)
+
+
+@pytest.mark.parametrize("data", [TABLE.replace(",", ";").encode(), TABLE.encode("utf-16"), b"a,b\n1,2\n"])
+def test_a_file_that_no_run_would_append_to_makes_no_page(data: bytes) -> None:
+    """faults 5.10: given another separator, encoding or table, then refused as a run refuses it."""
+    Path("perf.csv").write_bytes(data)
+    refused = call("to-html", status=4)
+    assert refused.startswith("ERROR: perf.csv is no perf.csv: its header has no column")
+    assert refused.splitlines()[0] == call("update-perf", "--perf-csv", "perf.csv", status=4).splitlines()[0]
+    assert not Path("perf.html").exists()

@@ -137,7 +137,7 @@ def test_wrong_files(tmp_path: Path) -> None:
         reporting.csv_report(tmp_path / "perf.csv")
     with pytest.raises(ConfigError, match=r"is not a \.csv file"):
         reporting.csv_report(tmp_path / "perf.txt")
-    (tmp_path / "perf.CSV").write_text("model\n")
+    (tmp_path / "perf.CSV").write_text("model,performance,status\n")
     assert reporting.csv_report(tmp_path / "perf.CSV").name == "perf.html"
     with pytest.raises(ConfigError, match="is not a directory"):
         reporting.csv_report(tmp_path / "perf.CSV", results_dir=tmp_path / "none")
