@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_madengine.context.keys import Check, check_keys, is_variable_name, variables
+from pytest_madengine.context.kinds import named_by
 from pytest_madengine.context.literal import as_object, parse_file, parse_string, type_name
 from pytest_madengine.context.merge import Layer, copy_tree, merge
+from pytest_madengine.context.ranges import format_ranges
 from pytest_madengine.context.types import Context, HostFacts
+from pytest_madengine.context.visibility import caller_environ, pool_of
 from pytest_madengine.errors import ContextError
 from pytest_madengine.secrets import Secret, is_secret_name
 
@@ -50,6 +53,7 @@ def build_context(
     tools_docker: Mapping[str, Mapping[str, str]] | None = None,
     manifest: Mapping[str, Any] | None = None,
     facts: HostFacts,
+    gpus: str = "",
 ) -> Context:
     """Merges all sources; later ones win: detection, tools.json, ``MAD_SECRETS*``, manifest, file, string.
 
@@ -61,6 +65,7 @@ def build_context(
     :param environ: variables of the host.
     :param tools_docker: the ``docker`` object of tools.json.
     :param manifest: the ``context`` object of a manifest.
+    :param gpus: ``--mad-gpus``: decides with ``docker_gpus`` and the environment which GPUs give their names.
     :raises ContextError: text, file or the type of a value is wrong; names source and key.
     """
     warnings: list[str] = []
@@ -73,7 +78,11 @@ def build_context(
     ]
     user_vendor = merge(command_line)[0].get("gpu_vendor", "")
     facts, vendor_warnings = _facts_for(user_vendor, facts)
-    vendor = merge(given)[0].get("gpu_vendor") or facts.gpu_vendor
+    merged = merge(given)[0]
+    facts = named_by(
+        facts, pool_of(facts, (str(merged.get("docker_gpus") or ""), gpus), caller_environ(environ, gpus))
+    )
+    vendor = merged.get("gpu_vendor") or facts.gpu_vendor
     values, origins = merge([*_detected_layers(facts, vendor), *given])
     for key in _SECRET_OBJECTS:
         values[key] = {
@@ -210,7 +219,9 @@ def _detected_layers(facts: HostFacts, vendor: str) -> list[Layer]:
     if facts.gpu_architecture:
         values["docker_build_arg"] = {"MAD_SYSTEM_GPU_ARCHITECTURE": facts.gpu_architecture}
     if facts.gpus:
-        values["docker_gpus"] = f"0-{facts.gpu_count - 1}"
+        numbers = [gpu.index for gpu in facts.gpus]
+        whole = numbers == list(range(len(numbers)))
+        values["docker_gpus"] = f"0-{numbers[-1]}" if whole else format_ranges(numbers)
     minors = [entry.render_minor for entry in facts.gpus]
     if facts.gpu_vendor in ("AMD", "INTEL") and minors and None not in minors:
         values["gpu_renderDs"] = minors

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pytest_madengine.context.probe import Probe
 from pytest_madengine.context.types import Gpu
 
 _PCI: Final = re.compile(
@@ -14,7 +15,10 @@ _PCI: Final = re.compile(
     re.IGNORECASE,
 )
 #: What tools print where a value is unknown; none of it is a value.
-_NOTHING: Final = re.compile(r"(?i)\[.*\]|n/?a|none|unknown|not supported|-+|0x[0-9a-f]+|\d+")
+_ERROR: Final = re.compile(
+    r"(?i)\[.*\]|\W*n/?a\W*|none|unknown( error)?|(function )?not (supported|available|found)|err(or)?\W*|-+"
+)
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|\d+")
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,46 @@ def with_identities(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
 
 
 def product_text(text: str) -> str:
-    """A product name as printed by a tool or sysfs; empty for ``N/A``, ``[Unknown Error]``, bare numbers."""
+    """A product name as printed by a tool or sysfs; empty for numbers and what :func:`tool_text` drops."""
+    text = tool_text(text)
+    return "" if _NUMBER.fullmatch(text) else text
+
+
+def tool_text(text: str) -> str:
+    """A field of a tool's output; empty for what is no value: ``N/A``, ``ERR!``, ``[Not Supported]``."""
     text = " ".join(text.split())
-    return "" if _NOTHING.fullmatch(text) else text
+    return "" if _ERROR.fullmatch(text) else text
+
+
+def with_bus_order(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
+    """The GPUs with the positions of a runtime that counts by PCI address; unknown when one has none."""
+    gpus = tuple(gpus)
+    # Of equal length and lower case: texts sort like numbers.
+    order = sorted(gpu.pci for gpu in gpus)
+    if not all(order) or len(set(order)) < len(order):
+        return gpus
+    return tuple(replace(gpu, runtime_index=order.index(gpu.pci)) for gpu in gpus)
+
+
+def unlisted(probe: Probe, vendor: str, classes: tuple[str, ...], known: Collection[str]) -> tuple[str, ...]:
+    """PCI addresses of GPUs that sysfs has and ``known`` has not, without those of virtual machines.
+
+    :param vendor: PCI vendor, e.g. ``0x10de``.
+    :param classes: starts of PCI classes, e.g. ``0x0302``.
+    """
+    addresses = {address.partition("/")[0] for address in known}
+    found = []
+    for path in probe.glob("/sys/bus/pci/devices/*"):
+        address = pci_address(path.rpartition("/")[2])
+        if (
+            address
+            and address not in addresses
+            and probe.read_text(f"{path}/vendor").strip().lower() == vendor
+            and probe.read_text(f"{path}/class").strip().lower().startswith(classes)
+            and not probe.realpath(f"{path}/driver").endswith("/vfio-pci")
+        ):
+            found.append(address)
+    return tuple(found)
 
 
 def major_minor(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -58,3 +59,12 @@ def hostname(probe: Probe) -> str:
         if name:
             return name.splitlines()[0]
     return probe.environ.get("HOSTNAME", "")
+
+
+def in_job(environ: Mapping[str, str]) -> bool:
+    """True when this process itself runs inside a Slurm or Kubernetes job of ours."""
+    return (
+        environ.get("MAD_DEPLOYMENT_TYPE", "").lower() in {"slurm", "k8s", "kubernetes"}
+        or environ.get("MAD_IN_SLURM_JOB", "") in {"1", "true"}
+        or environ.get("MAD_K8S_JOB", "") in {"1", "true"}
+    )

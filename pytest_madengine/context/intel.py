@@ -11,13 +11,16 @@ from pytest_madengine.context.gpus import (
     natural_key,
     pci_address,
     product_text,
+    with_bus_order,
     with_identities,
 )
+from pytest_madengine.context.kinds import first_named
 from pytest_madengine.context.probe import Probe, Tools
 from pytest_madengine.context.types import Gpu
 
 _INTEL_PCI_VENDOR: Final = "0x8086"
 _ROW: Final = re.compile(r"\|([^|]*)\|([^|]*)\|\s*")
+_INTEGRATED: Final = re.compile(r"\b(U?HD|Iris)\b.*\bGraphics\b|\bIris\b", re.IGNORECASE)
 _DEVICE_ID: Final = re.compile(r"0x[0-9a-f]{4}")
 
 
@@ -30,12 +33,18 @@ class XpuDevice:
     uuid: str = ""
     pci: str = ""
 
+    @property
+    def integrated(self) -> bool:
+        """True for graphics of the processor: PCI bus 0, or by name where there is no address."""
+        return self.pci.split(":")[1] == "00" if self.pci else bool(_INTEGRATED.search(self.name))
+
 
 @dataclass(frozen=True)
 class _RenderNode:
     minor: int
     pci: str
     device_id: str
+    tiles: int = 1
 
 
 def detect_intel(probe: Probe) -> VendorFacts | None:
@@ -45,24 +54,60 @@ def detect_intel(probe: Probe) -> VendorFacts | None:
     """
     tools = Tools(probe)
     nodes = _render_nodes(probe)
-    devices = parse_discovery(tools.run("xpu-smi", "discovery").value)
+    listed = parse_discovery(tools.run("xpu-smi", "discovery").value)
+    devices = tuple(device for device in listed if not device.integrated)
     if not (nodes or devices):
         return None
     uuids = {device.pci: device.uuid for device in devices if device.pci}
     if nodes:
         position = {device.pci: device.number for device in devices if device.pci}
         nodes = sorted(nodes, key=lambda node: (position.get(node.pci, len(position)), node.minor))
-        gpus = [Gpu(index, node.pci, node.minor, uuids.get(node.pci, "")) for index, node in enumerate(nodes)]
+        names = {device.pci: device.name for device in devices if device.pci}
+        gpus = [
+            Gpu(
+                index,
+                node.pci,
+                node.minor,
+                uuids.get(node.pci, ""),
+                pci=node.pci,
+                architecture=node.device_id,
+                product_name=names.get(node.pci, ""),
+                kind=node.device_id,
+                tiles=node.tiles,
+            )
+            for index, node in enumerate(nodes)
+        ]
     else:
-        gpus = [Gpu(index, device.pci, None, device.uuid) for index, device in enumerate(devices)]
+        gpus = [
+            Gpu(device.number, device.pci, uuid=device.uuid, pci=device.pci, product_name=device.name)
+            for device in devices
+        ]
+    first = first_named(gpus)
     return VendorFacts(
         vendor="INTEL",
-        gpus=with_identities(gpus),
-        architecture=nodes[0].device_id if nodes else "",
-        product_name=next((device.name for device in devices if device.name), ""),
+        gpus=with_bus_order(with_identities(gpus)),
+        architecture=first.architecture,
+        product_name=first.product_name or _only_name(devices),
         driver_version=_driver(probe),
-        warnings=tuple(f"{name} did not answer and was ended" for name in tools.hung),
+        warnings=(
+            *(f"{name} did not answer and was ended" for name in tools.hung),
+            *_lost(nodes, devices),
+        ),
     )
+
+
+def _only_name(devices: tuple[XpuDevice, ...]) -> str:
+    names = {device.name for device in devices if device.name}
+    return names.pop() if len(names) == 1 else ""
+
+
+def _lost(nodes: list[_RenderNode], devices: tuple[XpuDevice, ...]) -> list[str]:
+    present = {node.pci for node in nodes}
+    return [
+        f"lost GPU: {device.pci}, listed by xpu-smi, has no render node and is not used"
+        for device in devices
+        if nodes and device.pci and device.pci not in present
+    ]
 
 
 def parse_discovery(text: str) -> tuple[XpuDevice, ...]:
@@ -102,7 +147,8 @@ def _render_nodes(probe: Probe) -> list[_RenderNode]:
         if intel and pci and pci.split(":")[1] != "00" and minor.isascii() and minor.isdigit():
             device_id = probe.read_text(f"{path}/device/device").strip().lower()
             known = _DEVICE_ID.fullmatch(device_id) is not None
-            nodes.append(_RenderNode(int(minor), pci, device_id if known else ""))
+            tiles = probe.glob(f"{path}/device/tile*") or probe.glob(f"{path}/device/drm/card*/gt/gt*")
+            nodes.append(_RenderNode(int(minor), pci, device_id if known else "", max(1, len(tiles))))
     return nodes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_madengine.context.gpus import (
@@ -11,15 +11,23 @@ from pytest_madengine.context.gpus import (
     major_minor,
     pci_address,
     product_text,
+    tool_text,
+    unlisted,
+    with_bus_order,
     with_identities,
 )
+from pytest_madengine.context.kinds import first_named
 from pytest_madengine.context.probe import Probe, Tools
 from pytest_madengine.context.types import Gpu
 
 _PROC: Final = "/proc/driver/nvidia"
+_PCI_VENDOR: Final = "0x10de"
+#: 3D controllers: the GPUs without a display of servers.
+_PCI_CLASSES: Final = ("0x0302",)
 _DIRECTORIES: Final = ("/usr/bin", "/usr/local/cuda/bin")
 # A line of -L; MIG instances are indented and are not GPUs of the host.
 _LISTED: Final = re.compile(r"GPU (\d{1,5}): (.*?)(?: \(UUID: ([^()]*)\))?\s*", re.ASCII)
+_INSTANCE: Final = re.compile(r"\s+MIG .*\(UUID: (MIG-[0-9a-fA-F-]{8,64})\)\s*")
 _UUID: Final = re.compile(r"GPU-[0-9a-fA-F-]{8,64}")
 _CUDA: Final = re.compile(r"CUDA Version:(.*)")
 _NVCC: Final = re.compile(r"release (.*)")
@@ -34,6 +42,7 @@ class Listed:
     name: str = ""
     uuid: str = ""
     pci: str = ""
+    instances: tuple[str, ...] = ()
 
 
 def detect_nvidia(probe: Probe) -> VendorFacts | None:
@@ -46,33 +55,70 @@ def detect_nvidia(probe: Probe) -> VendorFacts | None:
     if not listed:
         return None
     details: dict[int, tuple[str, str]] = {}
-    product = version = ""
     if by_tool:
         query = "--query-gpu=index,uuid,pci.bus_id"
         details = parse_query(tools.run("nvidia-smi", query, "--format=csv,noheader").value)
-        name_args = ("--query-gpu=name", "--format=csv,noheader", "-i", "0")
-        product = first_name(tools.run("nvidia-smi", *name_args).value)
+    gpus = with_identities(_gpus(listed, details, driver_gpus, _products(tools, listed) if by_tool else {}))
     version = parse_nvcc(tools.run("nvcc", "--version").value)
     if not version and by_tool:
         version = parse_cuda_version(tools.run("nvidia-smi").value)
+    first = first_named(gpus)
     return VendorFacts(
         vendor="NVIDIA",
-        gpus=with_identities(_gpus(listed, details, driver_gpus)),
-        architecture=listed[0].name,
-        product_name=product or listed[0].name,
+        gpus=with_bus_order(gpus),
+        architecture=first.architecture,
+        product_name=first.product_name,
         runtime_version=version,
         driver_version=parse_driver(probe.read_text(f"{_PROC}/version")),
-        warnings=tuple(f"{name} did not answer and was ended" for name in tools.hung),
+        warnings=(
+            *(f"{name} did not answer and was ended" for name in tools.hung),
+            *_ailing(probe, gpus, driver_gpus),
+        ),
     )
 
 
+def _products(tools: Tools, listed: tuple[Listed, ...]) -> dict[str, str]:
+    """Product names by the name in ``-L``: one GPU of each is asked for."""
+    products: dict[str, str] = {}
+    for entry in listed:
+        if entry.name not in products:
+            words = ("--query-gpu=name", "--format=csv,noheader", "-i", str(entry.index))
+            products[entry.name] = first_name(tools.run("nvidia-smi", *words).value)
+    return products
+
+
+def _ailing(probe: Probe, gpus: tuple[Gpu, ...], driver_gpus: tuple[Listed, ...]) -> list[str]:
+    """Warnings about GPUs that are lost or do not say their name."""
+    known = {gpu.pci for gpu in gpus}
+    warnings = [
+        f"GPU {gpu.index} ({gpu.identity}) does not say its name: it may be failing, see nvidia-smi and dmesg"
+        for gpu in gpus
+        if not gpu.architecture
+    ]
+    if "" in known:
+        missing = len(driver_gpus) - len(gpus)
+        lost = [f"{missing} of the driver's GPUs"] if missing > 0 else []
+    else:
+        named = {entry.pci for entry in driver_gpus} - known
+        lost = [*sorted(named), *unlisted(probe, _PCI_VENDOR, _PCI_CLASSES, known | named)]
+    return warnings + [
+        f"lost GPU: {name}, not listed by nvidia-smi, is not used (see dmesg for Xid messages)"
+        for name in lost
+    ]
+
+
 def parse_list(text: str) -> tuple[Listed, ...]:
-    """The GPUs of ``nvidia-smi -L``; other lines, MIG instances and error texts are left out."""
+    """The GPUs of ``nvidia-smi -L`` with their MIG instances; other lines and error texts are left out."""
     found: dict[int, Listed] = {}
+    current: Listed | None = None
     for line in text.splitlines():
         match = _LISTED.fullmatch(line)
         if match:
-            found.setdefault(int(match[1]), Listed(int(match[1]), match[2].strip(), _uuid(match[3] or "")))
+            current = Listed(int(match[1]), tool_text(match[2]), _uuid(match[3] or ""))
+            found.setdefault(current.index, current)
+        elif (instance := _INSTANCE.fullmatch(line)) and current is not None:
+            owner = found[current.index]
+            found[current.index] = replace(owner, instances=(*owner.instances, instance[1]))
     return tuple(found[index] for index in sorted(found))
 
 
@@ -123,7 +169,10 @@ def _from_proc(probe: Probe) -> tuple[Listed, ...]:
 
 
 def _gpus(
-    listed: tuple[Listed, ...], details: dict[int, tuple[str, str]], driver_gpus: tuple[Listed, ...]
+    listed: tuple[Listed, ...],
+    details: dict[int, tuple[str, str]],
+    driver_gpus: tuple[Listed, ...],
+    products: dict[str, str],
 ) -> list[Gpu]:
     by_uuid = {entry.uuid: entry.pci for entry in driver_gpus if entry.uuid}
     same_count = len(driver_gpus) == len(listed)
@@ -132,7 +181,18 @@ def _gpus(
         uuid, pci = details.get(entry.index, ("", ""))
         uuid = uuid or entry.uuid
         pci = pci or by_uuid.get(uuid, "") or (driver_gpus[position].pci if same_count else "")
-        gpus.append(Gpu(entry.index, pci, None, uuid))
+        gpus.append(
+            Gpu(
+                entry.index,
+                pci,
+                uuid=uuid,
+                pci=pci,
+                architecture=entry.name,
+                product_name=products.get(entry.name, "") or entry.name,
+                kind=entry.name,
+                instances=entry.instances,
+            )
+        )
     return gpus
 
 

@@ -9,14 +9,31 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Gpu:
-    """One physical GPU of this host."""
+    """One physical GPU of this host; equal when it is the same one, whatever else is known of it."""
 
+    #: Number by which ``docker_gpus`` and the vendor's tool name it; a host may list 0, 2, 3.
     index: int
     #: Stable identity for leases: PCI address (``0000:c1:00.0``) or UUID; ``index:<n>`` as a last resort.
     identity: str
     #: renderD minor (AMD, INTEL), e.g. 128.
     render_minor: int | None = None
     uuid: str = ""
+    #: PCI address; empty where it is unknown.
+    pci: str = field(default="", compare=False)
+    #: Position by which the runtime counts it: HIP and ROCR by KFD node, CUDA and Level Zero by PCI address.
+    runtime_index: int | None = field(default=None, compare=False)
+    architecture: str = field(default="", compare=False)
+    product_name: str = field(default="", compare=False)
+    #: The same text for GPUs that can stand for each other; empty where it is unknown.
+    kind: str = field(default="", compare=False)
+    #: Part of the processor; used only where there is no other.
+    integrated: bool = field(default=False, compare=False)
+    #: Compute units or what stands for them, to compare kinds of one host; 0 where it is unknown.
+    strength: int = field(default=0, compare=False)
+    #: UUIDs of the MIG instances on it (NVIDIA).
+    instances: tuple[str, ...] = field(default=(), compare=False)
+    #: Tiles that Level Zero can count as devices (Intel).
+    tiles: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def fingerprint_of(run: ItemRun) -> str:
         dockerfile_hash=_hash(session, match.path) if match is not None else "",
         build_args=session.context.get("docker_build_arg", {}),
         n_gpus=model.n_gpus,
-        gpu_architecture=session.host_facts.gpu_architecture,
+        gpu_architecture=session.context.facts.gpu_architecture,
         training_precision=model.training_precision,
         data=model.data,
         image=given_name(run),

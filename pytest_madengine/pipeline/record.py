@@ -15,6 +15,7 @@ from pytest_madengine.util.files import append_line, utc_now, write_atomic
 
 if TYPE_CHECKING:
     from pytest_madengine.pipeline.run import ItemRun
+    from pytest_madengine.plan.runplan import Lease
     from pytest_madengine.session.session import ItemSpec, MadSession
 
 #: Lines of the log tail kept in a record.
@@ -47,8 +48,8 @@ def make_record(run: ItemRun) -> RunRecord:
         finished=finished,
         durations={name: round(value, 3) for name, value in run.durations.items()},
         image=_image(run),
-        host=host(run.session),
-        lease={"gpus": list(run.lease.gpus), "simulated": run.lease.simulated, **run.lease_times},
+        host=host(run.session, run.lease),
+        lease=_lease(run),
         data=tuple(_data(run)),
         artifacts=tuple(f"{prefix}/{name}" for name in artifacts),
         log_file=f"{prefix}/{result.log_file}" if result is not None and result.log_file else _build_log(run),
@@ -88,6 +89,7 @@ def _from_verdict(run: ItemRun) -> tuple[Outcome, str, str]:
 def columns(run: ItemRun) -> Mapping[str, str]:
     """The perf.csv cells of an item that do not depend on a single metric (contract 12.4)."""
     from pytest_madengine.catalog.ids import full_args
+    from pytest_madengine.context.kinds import gpu_names
     from pytest_madengine.results.columns import build_columns
 
     session, model, image, plan = run.session, run.spec.selected.model, run.image, run.plan
@@ -107,7 +109,7 @@ def columns(run: ItemRun) -> Mapping[str, str]:
         machine_name=session.host_facts.hostname,
         deployment_type="local",
         launcher=plan.launcher if plan else "",
-        gpu_architecture=session.host_facts.gpu_architecture,
+        gpu_architecture=gpu_names(session.context.facts, run.lease.gpus)[0],
         build_duration=image.build_duration if image else None,
         test_duration=run.result.durations.get("run") if run.result is not None else None,
         data=list(_data(run)),
@@ -123,6 +125,18 @@ def _dockerfile(run: ItemRun) -> str:
     if run.spec.dockerfile is not None:
         return run.spec.dockerfile.relative
     return run.spec.block.dockerfile if run.spec.block is not None else ""
+
+
+def _lease(run: ItemRun) -> dict[str, Any]:
+    """The GPUs of the run, also by what does not change with the order in which a tool counts them."""
+    lease = run.lease
+    devices = [
+        {"index": gpu.index, "identity": gpu.identity, "uuid": gpu.uuid}
+        for gpu in run.session.context.facts.gpus
+        if gpu.index in lease.gpus
+    ]
+    named: dict[str, Any] = {"devices": devices} if devices else {}
+    return {"gpus": list(lease.gpus), **named, "simulated": lease.simulated, **run.lease_times}
 
 
 def _gpu_count(run: ItemRun) -> int:
@@ -163,16 +177,19 @@ def _image(run: ItemRun) -> dict[str, str]:
     }
 
 
-def host(session: MadSession) -> dict[str, Any]:
-    """Host and GPU facts of a record."""
+def host(session: MadSession, lease: Lease | None = None) -> dict[str, Any]:
+    """Host and GPU facts of a record; architecture and product are those of the leased GPUs."""
+    from pytest_madengine.context.kinds import gpu_names
+
     facts = session.host_facts
+    architecture, product = gpu_names(session.context.facts, lease.gpus if lease else ())
     return {
         "hostname": facts.hostname,
         "host_os": facts.host_os,
         "gpu_vendor": session.context.gpu_vendor,
         "gpu_count": facts.gpu_count,
-        "gpu_architecture": facts.gpu_architecture,
-        "gpu_product_name": facts.gpu_product_name,
+        "gpu_architecture": architecture,
+        "gpu_product_name": product,
         "runtime_version": facts.runtime_version,
         "driver_version": facts.driver_version,
         "simulated": facts.simulated,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pytest_madengine.catalog.ids import full_args
+from pytest_madengine.context.host import in_job
 from pytest_madengine.errors import PlanError
 from pytest_madengine.plan.clone import build_clone, model_directory
 from pytest_madengine.plan.docker.flags import (
@@ -20,7 +21,7 @@ from pytest_madengine.plan.docker.flags import (
 from pytest_madengine.plan.docker.options import base_options, may_mount, shm_size_text, unprivileged
 from pytest_madengine.plan.env import EnvironmentBuilder
 from pytest_madengine.plan.expansion import Expander
-from pytest_madengine.plan.launchers import in_job, launcher_of, multi_node
+from pytest_madengine.plan.launchers import launcher_of, multi_node
 from pytest_madengine.plan.names import container_name, log_name
 from pytest_madengine.plan.request import HostAbilities, PlanRequest
 from pytest_madengine.plan.runplan import DockerOptions, EnvValue, Mount, RunPlan, RunScript

@@ -7,18 +7,21 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pytest_madengine.catalog.ids import environment_parameters
+from pytest_madengine.context.host import in_job
 from pytest_madengine.context.keys import is_variable_name, to_text
+from pytest_madengine.context.kinds import gpu_names
 from pytest_madengine.context.rocm import container_rocm_path
 from pytest_madengine.errors import ConfigError, CredentialError, PlanError
 from pytest_madengine.plan.clone import model_credential
 from pytest_madengine.plan.expansion import Expander
-from pytest_madengine.plan.launchers import MultiNode, in_job, local_runner
+from pytest_madengine.plan.launchers import MultiNode, local_runner
 from pytest_madengine.plan.request import PlanRequest
 from pytest_madengine.plan.runplan import EnvValue
 from pytest_madengine.plan.tools import SelectedTools, tool_variables
 from pytest_madengine.secrets import Secret, is_secret_name, reveal
 
-#: Inherited inside Slurm and Kubernetes jobs.
+#: Inherited inside Slurm and Kubernetes jobs.  Never ``*_VISIBLE_DEVICES``: the container has the leased GPUs
+#: only, counted from 0, and numbers of the host would hide them.
 JOB_VARIABLES: Final = (
     "MASTER_ADDR",
     "MASTER_PORT",
@@ -39,9 +42,6 @@ JOB_VARIABLES: Final = (
     "PRIMUS_CLI_EXTRA",
     "BACKEND",
     "TORCH_ELASTIC_RDZV_TIMEOUT",
-    "HIP_VISIBLE_DEVICES",
-    "ROCR_VISIBLE_DEVICES",
-    "CUDA_VISIBLE_DEVICES",
     "MIOPEN_USER_DB_PATH",
 )
 #: Facts about GPUs, computed for every run.
@@ -192,10 +192,12 @@ class EnvironmentBuilder:
         context, facts = self._context, self._context.facts
         vendor_origin = context.origin("gpu_vendor")
         self._set_found("MAD_GPU_VENDOR", context.gpu_vendor, vendor_origin)
+        architecture, product = gpu_names(facts, self._request.lease.gpus)
+        leased = {"gpu_architecture": architecture, "gpu_product_name": product}
         for name, attribute in _SYSTEM.items():
             origin = context.origin(f"docker_env_vars.{name}")
             origin = origin if origin.startswith("detected:") else f"detected:{facts.gpu_vendor.lower()}"
-            self._set_found(name, str(getattr(facts, attribute)), origin)
+            self._set_found(name, leased.get(attribute) or str(getattr(facts, attribute)), origin)
         if self._request.settings.cpu and "MAD_SYSTEM_NGPUS" not in given:
             self._set("MAD_SYSTEM_NGPUS", "0", "plan")
         guest, of_image = context.get("guest_os"), self._request.image.context.get("guest_os")
@@ -251,9 +253,6 @@ class EnvironmentBuilder:
         for name in JOB_VARIABLES:
             if name in environ:
                 self._set(name, environ[name], f"env:{name}")
-        if "HIP_VISIBLE_DEVICES" in environ:
-            # Otherwise Ray replaces the list by its own and hides GPUs of this job.
-            self._set("RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES", "", "plan")
 
     # ---- values -------------------------------------------------------------------------------------
 

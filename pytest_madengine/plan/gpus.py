@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from pytest_madengine.catalog.model import Model
 from pytest_madengine.context.keys import GPU_COUNT_KEYS
-from pytest_madengine.context.ranges import parse_ranges
-from pytest_madengine.context.types import Context
+from pytest_madengine.context.kinds import best_kind, named_kinds
+from pytest_madengine.context.ranges import format_ranges, parse_ranges
+from pytest_madengine.context.types import Context, HostFacts
 from pytest_madengine.errors import ConfigError, PlanError
 from pytest_madengine.settings import Settings
 
@@ -70,21 +71,41 @@ def gpu_pool(context: Context, settings: Settings) -> tuple[int, ...]:
     :raises ConfigError: a list cannot be read.
     :raises PlanError: a listed GPU does not exist on this host.
     """
-    system = context.facts.gpu_count
+    facts = context.facts
     given = context.get("docker_gpus")
-    pool = tuple(range(system)) if given is None else parse_gpu_list(str(given))
-    _check_exists(pool, "docker_gpus", system)
+    pool = tuple(gpu.index for gpu in facts.gpus) if given is None else parse_gpu_list(str(given))
+    _check_exists(pool, "docker_gpus", facts)
     if settings.gpus.strip():
         narrowed = parse_gpu_list(settings.gpus)
-        _check_exists(narrowed, "--mad-gpus", system)
+        _check_exists(narrowed, "--mad-gpus", facts)
         pool = tuple(index for index in pool if index in narrowed)
     return pool
 
 
-def _check_exists(indices: tuple[int, ...], where: str, system: int) -> None:
+def _check_exists(indices: tuple[int, ...], where: str, facts: HostFacts) -> None:
+    known = [gpu.index for gpu in facts.gpus]
     for index in indices:
-        if index >= system:
-            raise PlanError(f"GPU {index} of {where} does not exist (system has {system})")
+        if index not in known:
+            gaps = f": {format_ranges(known)}" if known and known[-1] >= len(known) else ""
+            raise PlanError(f"GPU {index} of {where} does not exist (system has {len(known)}{gaps})")
+
+
+def demand_in(need: int, facts: HostFacts, pool: tuple[int, ...], hint: str = "") -> GpuDemand:
+    """The demand of an item that needs ``need`` GPUs (-1: all) of the pool; they are of one kind.
+
+    :param hint: what to say when the pool is too small.
+    :raises PlanError: more GPUs than the pool has of one kind.
+    """
+    gpus = [gpu for gpu in facts.gpus if gpu.index in pool]
+    kind = tuple(gpu.index for gpu in best_kind(gpus))
+    if need > len(kind) or not kind:
+        mixed = len(kind) < len(gpus)
+        raise PlanError(
+            f"Too many gpus requested({need}). System has {facts.gpu_count} gpus. "
+            f"Context has {len(kind)} gpus{' of one kind' if mixed else ''}.",
+            hint=f"a run never mixes kinds ({named_kinds(gpus)}); choose with --mad-gpus" if mixed else hint,
+        )
+    return GpuDemand(kind, len(kind) if need == -1 else need)
 
 
 def pool_and_need(context: Context, model: Model, settings: Settings) -> GpuDemand:
@@ -95,10 +116,4 @@ def pool_and_need(context: Context, model: Model, settings: Settings) -> GpuDema
     need = gpu_need(model, context)
     if need == 0 or settings.cpu:
         return GpuDemand((), 0)
-    pool = gpu_pool(context, settings)
-    if need > len(pool) or not pool:
-        raise PlanError(
-            f"Too many gpus requested({need}). System has {context.facts.gpu_count} gpus. "
-            f"Context has {len(pool)} gpus."
-        )
-    return GpuDemand(pool, len(pool) if need == -1 else need)
+    return demand_in(need, context.facts, gpu_pool(context, settings))

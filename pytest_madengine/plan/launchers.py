@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pytest_madengine.catalog.model import Model
+from pytest_madengine.context.host import in_job
 from pytest_madengine.context.types import Context
 from pytest_madengine.errors import ConfigError, PlanError
 from pytest_madengine.plan.wording import as_text, did_you_mean
@@ -62,15 +63,6 @@ def canonical_launcher(name: str) -> str:
     raise ConfigError(
         f"unknown launcher {name!r}; known are {', '.join(LAUNCHERS)}",
         hint=did_you_mean(word, (*LAUNCHERS, *_ALIASES)),
-    )
-
-
-def in_job(environ: Mapping[str, str]) -> bool:
-    """True when this process itself runs inside a Slurm or Kubernetes job of ours."""
-    return (
-        environ.get("MAD_DEPLOYMENT_TYPE", "").lower() in {"slurm", "k8s", "kubernetes"}
-        or environ.get("MAD_IN_SLURM_JOB", "") in {"1", "true"}
-        or environ.get("MAD_K8S_JOB", "") in {"1", "true"}
     )
 
 

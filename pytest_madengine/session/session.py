@@ -181,6 +181,7 @@ class MadSession:
             },
             manifest=context_of(self.manifest, self) if self.manifest is not None else None,
             facts=self.host_facts,
+            gpus=self.settings.gpus,
         )
         self.redactor.add(*secrets_in(context.values))
         return context

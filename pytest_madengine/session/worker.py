@@ -37,7 +37,7 @@ def to_worker(session: MadSession) -> str:
 def from_controller(data: Mapping[str, Any]) -> tuple[str, Path, HostFacts, tuple[Selected, ...]]:
     """Run id, root, facts and selection of what :func:`to_worker` sent."""
     facts = dict(data["facts"])
-    facts["gpus"] = tuple(Gpu(**gpu) for gpu in facts["gpus"])
+    facts["gpus"] = tuple(Gpu(**{**gpu, "instances": tuple(gpu["instances"])}) for gpu in facts["gpus"])
     facts["warnings"] = tuple(facts["warnings"])
     selected = []
     for entry in data["selected"]:

@@ -80,10 +80,16 @@ def _with_gpus(options: DockerOptions, request: PlanRequest, notes: list[str]) -
         notes.append("the GPUs are simulated: no device is passed to the container")
         return options
     if vendor == "NVIDIA":
-        return dataclasses.replace(options, gpu_ids=tuple(map(str, lease.gpus)))
+        return dataclasses.replace(options, gpu_ids=device_ids(request.context, lease.gpus))
     paths = ["/dev/kfd"] if vendor == "AMD" else []
     paths += [f"/dev/dri/renderD{minor}" for minor in render_minors(request.context, lease.gpus)]
     return dataclasses.replace(options, devices=(*options.devices, *(Device(path, path) for path in paths)))
+
+
+def device_ids(context: Context, gpus: Sequence[int]) -> tuple[str, ...]:
+    """How the engine is told of NVIDIA GPUs: by UUID, which means the same to every tool; else by index."""
+    uuids = {gpu.index: gpu.uuid for gpu in context.facts.gpus}
+    return tuple(uuids.get(index) or str(index) for index in gpus)
 
 
 def render_minors(context: Context, gpus: Sequence[int]) -> tuple[int, ...]:
@@ -92,10 +98,14 @@ def render_minors(context: Context, gpus: Sequence[int]) -> tuple[int, ...]:
     :raises PlanError: a GPU has none.
     """
     given = context.get("gpu_renderDs")
-    known = list(given) if given is not None else [gpu.render_minor for gpu in context.facts.gpus]
+    known = {gpu.index: gpu.render_minor for gpu in context.facts.gpus}
+    if given is not None and len(given) == len(known):
+        known = dict(zip(known, given, strict=True))  # one per GPU, also when the host lists 0, 2, 3
+    elif given is not None:
+        known = dict(enumerate(given))
     minors = []
     for index in gpus:
-        minor = known[index] if index < len(known) else None
+        minor = known.get(index)
         if minor is None:
             raise PlanError(
                 f"GPU {index} has no known /dev/dri/renderD device",

@@ -304,9 +304,20 @@ def test_contract_10_7_jobs() -> None:
     env = _env(None, {"docker_env_vars": {"NCCL_DEBUG": "mine"}}, environ=host)
     assert {name for name in JOB_VARIABLES if name in env} == set(JOB_VARIABLES)
     assert _pairs(env, "RANK", "NCCL_DEBUG") == [("h-RANK", "env:RANK"), ("mine", "string")]
-    assert env["RAY_EXPERIMENTAL_NOSET_HIP_VISIBLE_DEVICES"].value == ""
     outside = _env(environ={**host, "MAD_DEPLOYMENT_TYPE": "local"})
     assert not set(JOB_VARIABLES) & set(outside)
+
+
+@pytest.mark.parametrize("job", [{}, {"MAD_DEPLOYMENT_TYPE": "slurm"}, {"MAD_K8S_JOB": "1"}])
+def test_the_devices_of_the_host_stay_outside(job: dict[str, str]) -> None:
+    """faults 3.2: given *_VISIBLE_DEVICES of Slurm / when planned / then none reaches the container."""
+    host = {
+        f"{name}_VISIBLE_DEVICES": "4,5,6,7" for name in ("CUDA", "HIP", "ROCR", "NVIDIA", "GPU", "HABANA")
+    }
+    host |= {"GPU_DEVICE_ORDINAL": "4", "ZE_AFFINITY_MASK": "4"}
+    assert not set(_env(environ={**host, **job})) & set(host)
+    chosen = {"docker_env_vars": {"HIP_VISIBLE_DEVICES": "0"}}
+    assert _env(None, chosen, environ={**host, **job})["HIP_VISIBLE_DEVICES"].value == "0"
 
 
 def test_defect_26_hostile_values() -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plan_samples import context, facts, model, settings
+from pytest_madengine.context.types import Context, Gpu, HostFacts
 from pytest_madengine.errors import ConfigError, PlanError
-from pytest_madengine.plan.gpus import GpuDemand, gpu_need, parse_gpu_list, pool_and_need
+from pytest_madengine.plan.gpus import GpuDemand, demand_in, gpu_need, gpu_pool, parse_gpu_list, pool_and_need
 
 
 @pytest.mark.parametrize(
@@ -105,3 +106,36 @@ def test_mad_cpu_needs_no_gpu() -> None:
 def test_all_of_no_gpus_is_not_a_run_without_devices() -> None:
     with pytest.raises(PlanError, match="Context has 0 gpus"):
         pool_and_need(context(host=facts("CPU", 0)), model(n_gpus=-1), settings())
+
+
+def _unequal() -> HostFacts:
+    """GPUs 0, 2, 3, 5: one of its own kind, three equal ones."""
+    gpus = tuple(
+        Gpu(index, f"0000:{index:02x}:00.0", architecture=kind, kind=kind)
+        for index, kind in ((0, "gfx1030"), (2, "gfx1100"), (3, "gfx1100"), (5, "gfx1100"))
+    )
+    return HostFacts(gpu_vendor="AMD", gpus=gpus)
+
+
+@pytest.mark.parametrize(
+    ("listed", "need", "expected"),
+    [
+        (None, -1, GpuDemand((2, 3, 5), 3)),
+        (None, 2, GpuDemand((2, 3, 5), 2)),
+        ("0,2", -1, GpuDemand((0,), 1)),
+        ("5", 1, GpuDemand((5,), 1)),
+        ("0", -1, GpuDemand((0,), 1)),
+        (None, 4, "Too many gpus requested(4). System has 4 gpus. Context has 3 gpus of one kind."),
+        ("1", 1, "GPU 1 of docker_gpus does not exist (system has 4: 0,2-3,5)"),
+        ("4", 1, "GPU 4 of docker_gpus does not exist (system has 4: 0,2-3,5)"),
+    ],
+)
+def test_gaps_and_unequal_kinds(listed: str | None, need: int, expected: GpuDemand | str) -> None:
+    """faults 3.4: given a host with gaps and two kinds / then -1 takes one kind, a run never mixes them."""
+    chosen = Context({} if listed is None else {"docker_gpus": listed}, facts=_unequal())
+    if isinstance(expected, str):
+        with pytest.raises(PlanError) as caught:
+            demand_in(need, chosen.facts, gpu_pool(chosen, settings()))
+        assert caught.value.message == expected
+    else:
+        assert demand_in(need, chosen.facts, gpu_pool(chosen, settings())) == expected

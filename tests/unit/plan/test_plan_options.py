@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -148,3 +149,23 @@ def test_defect_34_unprivileged(own: str) -> None:
 def test_unprivileged_without_anything_to_drop_says_nothing() -> None:
     plan = build_plan(request(settings=settings(unprivileged=True, cpu=True)))
     assert plan.options.security_opt == ()
+
+
+def test_the_engine_gets_uuids() -> None:
+    """faults 3.3: given NVIDIA GPUs with UUIDs / when planned / then these, and an index only without one."""
+    base = facts("NVIDIA")
+    gpus = tuple(replace(gpu, index=gpu.index + 2) for gpu in base.gpus[:3])
+    named = (replace(gpus[0], uuid="GPU-a"), replace(gpus[1], uuid="GPU-b"), gpus[2])
+    chosen = context(host=replace(base, gpus=named))
+    options = base_options(request(context=chosen, lease=Lease((2, 3, 4))))[0]
+    assert options.gpu_ids == ("GPU-a", "GPU-b", "4")
+    assert '--gpus="device=GPU-a,GPU-b,4"' in option_arguments(options)
+
+
+@pytest.mark.parametrize("given", [None, [128, 144, 152]])
+def test_render_devices_of_a_host_that_lists_0_2_and_3(given: list[int] | None) -> None:
+    """faults 3.4: given GPUs 0, 2 and 3 / then each has its own render node, detected or given."""
+    base = facts()
+    host = replace(base, gpus=tuple(base.gpus[index] for index in (0, 2, 3)))
+    chosen = context({"gpu_renderDs": given} if given else {}, host=host)
+    assert render_minors(chosen, (2, 3)) == (144, 152)
