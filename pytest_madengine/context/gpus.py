@@ -81,14 +81,14 @@ def with_identities(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:
 
 def product_text(text: str) -> str:
     """A product name as printed by a tool or sysfs; empty for numbers and what :func:`tool_text` drops."""
-    text = tool_text(text)
+    text = " ".join(tool_text(text).split())
     return "" if _NUMBER.fullmatch(text) else text
 
 
 def tool_text(text: str) -> str:
     """A field of a tool's output; empty for what is no value: ``N/A``, ``ERR!``, ``[Not Supported]``."""
-    text = " ".join(text.split())
-    return "" if _ERROR.fullmatch(text) else text
+    text = text.strip()
+    return "" if _ERROR.fullmatch(" ".join(text.split())) else text
 
 
 def with_bus_order(gpus: Iterable[Gpu]) -> tuple[Gpu, ...]:

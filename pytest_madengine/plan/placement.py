@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pytest_madengine.catalog.model import Model
+from pytest_madengine.context.host import in_job
 from pytest_madengine.context.types import Context
 from pytest_madengine.errors import ConfigError, PlanError
-from pytest_madengine.plan.launchers import in_job, launcher_of
+from pytest_madengine.plan.launchers import launcher_of
 
 LOCAL: Final = "local"
 SLURM: Final = "slurm"
