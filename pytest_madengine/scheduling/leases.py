@@ -1,6 +1,7 @@
 """Leases: no two items of this host use one GPU at a time, whoever runs them.
 
-One lock file per GPU, named by its identity, in a host-wide directory (:mod:`.lockfiles`).  An item takes
+One lock file per GPU, named by its identity, in a host-wide directory (:mod:`.lockfiles`), held together
+with a name that no tmp cleaner can remove.  An item takes
 all its GPUs at once or none, so holding some while waiting for others, and with it deadlock, cannot
 happen.  Decisions are made under one short lock, the gate.  An item that must wait leaves a ticket, a
 locked file with its request; tickets give wide items their turn (:func:`.choice.grant`).
@@ -126,6 +127,31 @@ class GpuLeases:
         """True when an item holds something while it runs: GPUs or CPUs."""
         return demand.count > 0 or self.settings.cpus_per_model > 0
 
+    def holders(self, gpus: Iterable[int] | None = None) -> dict[int, dict[str, Any]] | None:
+        """GPUs of this host that somebody holds, with what the holder wrote down; nobody is waited for.
+
+        :param gpus: only these indices.
+        :returns: ``None`` when another process decides at this moment.
+        :raises LeaseError: the lock directory cannot be used.
+        """
+        wanted = None if gpus is None else set(gpus)
+        self.directory.prepare()
+        found: dict[int, dict[str, Any]] = {}
+        with self.directory.locked_if_free(_GATE) as decided:
+            if not decided:
+                return None
+            for gpu in self.facts.gpus:
+                if wanted is not None and gpu.index not in wanted:
+                    continue
+                file = self.directory.open(_gpu_name(gpu.identity), claim=True)
+                assert file is not None
+                try:
+                    if not file.try_lock():
+                        found[gpu.index] = file.read()
+                finally:
+                    file.close()
+        return found
+
     # ---- what is wanted -----------------------------------------------------------------------------
 
     def _request(self, demand: GpuDemand) -> Request:
@@ -168,6 +194,7 @@ class GpuLeases:
         try:
             while True:
                 with self.directory.locked(_GATE):
+                    tickets.keep(request)
                     files = self._try(request, tickets)
                     if files is None and tickets.mine is None:
                         tickets.draw(request)
@@ -211,7 +238,7 @@ class GpuLeases:
     def _lock_of(self, name: str, own: bool) -> LockFile | None:
         """The lock file of a resource; what only others ask for is not made, and not our trouble."""
         try:
-            return self.directory.open(name, create=own)
+            return self.directory.open(name, create=own, claim=True)
         except LeaseError:
             if own:
                 raise
@@ -229,7 +256,7 @@ class GpuLeases:
         """One line: how many GPUs are wanted, and who holds which."""
         holders: dict[str, None] = {}
         for name in sorted(request.names):
-            file = self.directory.open(name, create=False)
+            file = self.directory.open(name, create=False, claim=True)
             if file is None:
                 continue
             info = {} if file.try_lock() else file.read()

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
+import socket
 import stat
 import weakref
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,7 @@ _MAX_INFO: Final = 64 * 1024
 _FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 _open_files: weakref.WeakSet[LockFile] = weakref.WeakSet()
+_open_claims: weakref.WeakSet[Claim] = weakref.WeakSet()
 
 
 def default_directory(environ: Mapping[str, str], system: Path = Path("/run/lock")) -> Path:
@@ -53,6 +56,9 @@ class LockFile:
         self.path = path
         self._descriptor = descriptor
         self._writable = writable
+        #: Taken with the lock, when not empty; held even when the file is removed.
+        self.claim_name = ""
+        self._claim: Claim | None = None
         _open_files.add(self)
 
     @property
@@ -61,12 +67,27 @@ class LockFile:
         return self.path.name
 
     def try_lock(self) -> bool:
-        """Takes the lock when it is free."""
+        """Takes the lock when it is free; see also :attr:`claim_name`."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        if self.claim_name and self._claim is None:
+            self._claim = Claim.take(self.claim_name)
+            if self._claim is None:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+                return False
         return True
+
+    @property
+    def present(self) -> bool:
+        """False once the file was removed, or another one has its name."""
+        try:
+            there = self.path.lstat()
+        except OSError:
+            return False
+        mine = os.fstat(self._descriptor)
+        return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
 
     def wait(self) -> None:
         """Takes the lock, however long that takes."""
@@ -91,6 +112,9 @@ class LockFile:
 
     def close(self) -> None:
         """Gives the lock back, also when a forked child still has the file open."""
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             _open_files.discard(self)
@@ -108,9 +132,41 @@ def _abandon_all() -> None:
     for file in list(_open_files):
         file.abandon()
     _open_files.clear()
+    for claim in list(_open_claims):
+        claim.close()
+    _open_claims.clear()
 
 
 os.register_at_fork(after_in_child=_abandon_all)
+
+
+class Claim:
+    """A name that one process of the host holds: an abstract socket address.
+
+    Nobody can remove it while it is held, as a tmp cleaner removes lock files, and the kernel frees it with
+    the process.  It is known in one network namespace; across those only the lock file counts.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        _open_claims.add(self)
+
+    @classmethod
+    def take(cls, name: str) -> Claim | None:
+        """The claim, or ``None`` when another process has it."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as holder:
+            try:
+                holder.bind(f"\0{name}")
+            except OSError as error:
+                # Where addresses are forbidden altogether, the lock file has to do.
+                return None if error.errno == errno.EADDRINUSE else cls(-1)
+            return cls(holder.detach())
+
+    def close(self) -> None:
+        """Gives the name back; in a forked child the parent keeps it."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class LockDirectory:
@@ -118,6 +174,11 @@ class LockDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def claim_name(self, name: str) -> str:
+        """The address that stands for a file of this directory, whether or not the file is there."""
+        place = hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:16]
+        return f"pytest-madengine/{place}/{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
     def prepare(self) -> None:
         """Makes the directory, writable for every user.
@@ -148,9 +209,10 @@ class LockDirectory:
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise _unusable(self.path, "not writable for this user")
 
-    def open(self, name: str, *, create: bool = True) -> LockFile | None:
+    def open(self, name: str, *, create: bool = True, claim: bool = False) -> LockFile | None:
         """Opens a lock file; ``None`` when it does not exist and must not be created.
 
+        :param claim: its lock is held together with a :class:`Claim`.
         :raises LeaseError: a link or something that is no lock file has its name.
         """
         path = self.path / name
@@ -166,7 +228,10 @@ class LockDirectory:
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             os.close(descriptor)
             raise _unusable(path, "not a regular file with one name")
-        return LockFile(path, descriptor, writable=writable)
+        file = LockFile(path, descriptor, writable=writable)
+        if claim:
+            file.claim_name = self.claim_name(name)
+        return file
 
     def _open(self, path: Path, create: bool) -> tuple[int, bool] | None:
         # Creation is exclusive and apart: in sticky directories the kernel (fs.protected_regular) refuses
@@ -184,9 +249,22 @@ class LockDirectory:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
             except FileExistsError:
                 continue
+            except FileNotFoundError:
+                self.prepare()  # removed together with its files
+                continue
             os.fchmod(descriptor, 0o666)
             return descriptor, True
         raise FileExistsError(errno.EEXIST, "it appears and disappears", str(path))
+
+    @contextlib.contextmanager
+    def locked_if_free(self, name: str) -> Iterator[bool]:
+        """As :meth:`locked`, but never waits: false when somebody else has the lock."""
+        file = self.open(name)
+        assert file is not None
+        try:
+            yield file.try_lock()
+        finally:
+            file.close()
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -201,7 +279,10 @@ class LockDirectory:
 
     def names(self, prefix: str) -> list[str]:
         """Sorted names of the files that start with a prefix."""
-        return sorted(entry.name for entry in os.scandir(self.path) if entry.name.startswith(prefix))
+        try:
+            return sorted(entry.name for entry in os.scandir(self.path) if entry.name.startswith(prefix))
+        except FileNotFoundError:
+            return []
 
     def remove(self, name: str) -> None:
         """Removes a file; one of another user stays (the directory is sticky)."""

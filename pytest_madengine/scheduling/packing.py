@@ -67,17 +67,23 @@ class Packer:
         heapq.heappush(self._waiting.setdefault(width, []), (-job.seconds, job.key, job))
         self._count += 1
 
-    def start(self, now: float) -> Job | None:
+    def start(self, now: float, others: int = 0) -> Job | None:
         """Takes the job that starts now out of the queue; ``None`` when none should.
 
         :param now: seconds of a monotonic clock.
+        :param others: GPUs that somebody else holds.  A job that needs none of them goes first; when there is
+            none, one that has to wait for them may as well wait in its worker.
         """
+        job = self._start(now, self.free - others) if others > 0 else None
+        return job or self._start(now, self.free)
+
+    def _start(self, now: float, usable: int) -> Job | None:
         order = sorted(
             (-max(width, 1) * -heap[0][0], heap[0][1], width) for width, heap in self._waiting.items() if heap
         )
         blocked: int | None = None
         for _, _, width in order:
-            if width > self.free:
+            if width > usable:
                 # The first blocked job is the one that waits longest by rank; only it is protected.
                 blocked = width if blocked is None else blocked
             elif blocked is None or self._may_overtake(width, blocked, now):

@@ -40,11 +40,22 @@ class Tickets:
         """Queues the request behind all others."""
         # The monotonic clock is one for all processes of a host and never runs backwards.
         name = f"{_PREFIX}{time.monotonic_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}.lock"
+        self.mine = self._locked(name, request)
+
+    def _locked(self, name: str, request: Request) -> LockFile:
         file = self._directory.open(name)
         assert file is not None
         file.wait()
         file.write(to_json(request))
-        self.mine = file
+        return file
+
+    def keep(self, request: Request) -> None:
+        """Makes the ticket of this request again if somebody removed its file: it keeps its place."""
+        if self.mine is None or self.mine.present:
+            return
+        name = self.mine.name
+        self.mine.close()
+        self.mine = self._locked(name, request)
 
     def leave(self) -> None:
         """Gives the ticket up, if one was drawn."""

@@ -59,6 +59,7 @@ class PackedScheduling:
 
     :param capacity: number of GPUs.
     :param workers: number of workers that will collect.
+    :param others: number of GPUs that other sessions hold now.
     :param needs: per node id of a model item what it needs; other items are ordinary tests without GPUs.
     """
 
@@ -70,6 +71,7 @@ class PackedScheduling:
         capacity: int,
         workers: int,
         needs: Callable[[Sequence[str]], Mapping[str, Need]],
+        others: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
@@ -77,6 +79,7 @@ class PackedScheduling:
         self.collection: list[str] | None = None
         self._numnodes = workers
         self._needs_of = needs
+        self._others = others
         self._clock = clock
         self._collections: dict[WorkerController, list[str]] = {}
         self._workers: dict[WorkerController, _Worker] = {}
@@ -218,7 +221,7 @@ class PackedScheduling:
         for node, worker in self._workers.items():
             if worker.job is not None or node not in self._collections or node.shutting_down:
                 continue
-            job = self._packer.start(self._clock())
+            job = self._packer.start(self._clock(), self._others() if self._packer else 0)
             if job is None:
                 return
             indices = [*self._jobs.pop(job.key), self._idle]

@@ -121,8 +121,35 @@ def auto_workers(config: pytest.Config, session: MadSession) -> int | None:
 
 def pool_size(session: MadSession) -> int:
     """Number of GPUs that items may use."""
+    return len(pool_indices(session))
+
+
+def pool_indices(session: MadSession) -> tuple[int, ...]:
+    """The GPUs that items may use: the largest pool of an item."""
     demands = [gpu_demand(session, spec) for specs in session.items_by_file.values() for spec in specs]
-    return max((len(demand.pool) for demand in demands if demand is not None), default=0)
+    return max((demand.pool for demand in demands if demand is not None), key=len, default=())
+
+
+class OtherSessions:
+    """How many GPUs of our pool other sessions hold, when asked."""
+
+    def __init__(self, session: MadSession) -> None:
+        self._session = session
+        self._pool = pool_indices(session)
+        self._last = 0
+
+    def __call__(self) -> int:
+        """The number now; as before while somebody else decides about leases, 0 where nothing can be seen."""
+        if not self._pool or self._session.plan_only:
+            return 0
+        try:
+            holders = self._session.leases.holders(self._pool)
+        except MadError:
+            return 0  # the lease of the item says what is wrong
+        if holders is not None:
+            run_id = self._session.run_id
+            self._last = sum(info.get("session", run_id) != run_id for info in holders.values())
+        return self._last
 
 
 def gpu_demand(session: MadSession, spec: ItemSpec) -> GpuDemand | None:
@@ -199,5 +226,6 @@ class Parallel:
             log,
             capacity=pool_size(self.session),
             workers=len(parse_tx_spec_config(config)),
+            others=OtherSessions(self.session),
             needs=lambda nodeids: needs_of(self.session, item_ids(config), nodeids),
         )

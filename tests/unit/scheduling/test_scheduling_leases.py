@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -373,3 +376,103 @@ def test_a_lock_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "access", lambda *args: False)
     with pytest.raises(LeaseError, match="not writable"):
         LockDirectory(tmp_path).prepare()
+
+
+# ---- tmp cleaners -----------------------------------------------------------------------------------------
+
+
+def _clean(locks: Path, what: str) -> None:
+    if what == "directory":
+        shutil.rmtree(locks)
+    else:
+        for path in locks.iterdir():
+            path.unlink()
+
+
+@pytest.mark.parametrize("what", ["files", "directory"])
+def test_a_tmp_cleaner_cannot_give_a_gpu_two_owners(make_leases: Leases, locks: Path, what: str) -> None:
+    """faults 3.6: given a held GPU / when its lock file or directory is removed / then it has one owner."""
+    first, second = make_leases(), make_leases(sleep=give_up)
+    one = first.acquire(demand(3))
+    _clean(locks, what)
+    assert second.acquire(demand(5)).lease.gpus == (3, 4, 5, 6, 7)
+    for _ in range(2):
+        with pytest.raises(WaitsError):
+            second.acquire(demand(1, (0, 1, 2)))
+        _clean(locks, what)
+    one.release()
+    assert second.acquire(demand(1, (0, 1, 2))).lease.gpus == (0,)
+
+
+@pytest.mark.parametrize("what", ["files", "directory"])
+def test_another_process_keeps_its_gpus_without_the_files(
+    make_leases: Leases, tmp_path: Path, locks: Path, what: str
+) -> None:
+    """faults 3.6: the same between processes; a killed owner still frees its GPUs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == b"held\n"
+        _clean(locks, what)
+        with pytest.raises(WaitsError):
+            make_leases(sleep=give_up).acquire(demand(1))
+        process.kill()
+    make_leases().acquire(demand(8)).release()
+
+
+def test_who_waits_keeps_the_place_when_the_tickets_are_removed(make_leases: Leases, locks: Path) -> None:
+    """faults 3.6: given a waiting wide item / when the directory is removed / then its ticket comes back."""
+    held = make_leases().acquire(demand(1))
+    tickets: list[list[str]] = []
+
+    def cleaner(seconds: float) -> None:
+        tickets.append(LockDirectory(locks).names("ticket-"))
+        if len(tickets) == 3:
+            held.release()
+        else:
+            shutil.rmtree(locks)
+
+    assert len(make_leases(sleep=cleaner).acquire(demand(8)).lease.gpus) == 8
+    assert len(tickets) == 3
+    assert tickets[0] == tickets[1] == tickets[2]
+    assert len(tickets[0]) == 1
+
+
+def test_cpus_are_claimed_as_gpus_are(make_leases: Leases, locks: Path) -> None:
+    first = make_leases(cpus_per_model=1, cpus=(0,)).acquire(demand(0))
+    shutil.rmtree(locks)
+    with pytest.raises(WaitsError):
+        make_leases(cpus_per_model=1, cpus=(0,), sleep=give_up).acquire(demand(0))
+    first.release()
+
+
+def test_without_abstract_addresses_the_files_have_to_do(
+    make_leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a sandbox that forbids them / then a lease works as before."""
+
+    class Forbidden(socket.socket):
+        def bind(self, address: Any) -> None:
+            raise PermissionError(errno.EPERM, "not here")
+
+    monkeypatch.setattr("pytest_madengine.scheduling.lockfiles.socket.socket", Forbidden)
+    held = make_leases().acquire(demand(8))
+    with pytest.raises(WaitsError):
+        make_leases(sleep=give_up).acquire(demand(1))
+    held.release()
+
+
+def test_who_holds_is_told_without_waiting(make_leases: Leases, locks: Path) -> None:
+    """faults 2.18: given GPUs of another session / then their number and its name are known at once."""
+    held = make_leases().acquire(demand(2), holder={"session": "s1"})
+    leases = make_leases()
+    found = leases.holders()
+    assert found is not None
+    assert {index: entry["session"] for index, entry in found.items()} == {0: "s1", 1: "s1"}
+    assert leases.holders((1, 2)) == {1: found[1]}
+    with LockDirectory(locks).locked("gate.lock"):
+        assert leases.holders() is None
+    held.release()
+    assert leases.holders() == {}

@@ -242,3 +242,24 @@ def test_no_record_is_too_strange(entry: dict[str, Any]) -> None:
     durations.add(entry)
     for samples in durations.by_item.values():
         assert all(0 < seconds < 1e9 for seconds in samples)
+
+
+def test_gpus_of_others_count_as_busy() -> None:
+    """faults 2.18: given 1 of 8 GPUs held by another session / when four narrow jobs and one of 8 wait / then
+    the narrow ones start first, and the wide one only when nothing else can."""
+    packer = Packer(8, [Job(0, 8, 600.0), *(Job(key, 1, 60.0) for key in range(1, 5))])
+    started = [packer.start(0.0, others=1) for _ in range(4)]
+    assert [job.key for job in started if job] == [1, 2, 3, 4]
+    assert packer.start(0.0, others=1) is None
+    for key in range(1, 5):
+        packer.finish(key)
+    # It waits for the other session in its worker, where it is told the moment a GPU comes free.
+    last = packer.start(1.0, others=1)
+    assert last is not None
+    assert last.key == 0
+
+
+def test_jobs_wait_in_their_workers_when_others_hold_everything() -> None:
+    """faults 2.18: GPUs of others never keep a worker idle: they may come free at any moment."""
+    packer = Packer(8, [Job(0, 4, 60.0), Job(1, 1, 60.0)])
+    assert [job.key for job in (packer.start(0.0, others=8), packer.start(0.0, others=8)) if job] == [0, 1]
