@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ParamSpec
 
 from pytest_madengine.errors import ConfigError, MadError
+from pytest_madengine.util.ends import handled
 from pytest_madengine.util.text import visible
 
 if TYPE_CHECKING:
@@ -33,12 +35,13 @@ class ExitCode(IntEnum):
 def reports_errors(function: Callable[P, int | None]) -> Callable[P, None]:
     """A command whose errors are one line and a hint on stderr, and whose result is its exit status.
 
-    ``ConfigError`` ends with 4, every other ``MadError`` and an interrupt with 1.
+    ``ConfigError`` ends with 4, every other ``MadError`` and an interrupt (SIGINT, SIGTERM, SIGHUP) with 1.
     """
     import typer
 
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        unhear = handled()
         try:
             status = function(*args, **kwargs)
         except MadError as error:
@@ -46,8 +49,11 @@ def reports_errors(function: Callable[P, int | None]) -> Callable[P, None]:
             invalid = isinstance(error, ConfigError)
             raise typer.Exit(ExitCode.INVALID_ARGS if invalid else ExitCode.FAILURE) from None
         except KeyboardInterrupt:
-            sys.stderr.write("interrupted\n")
+            with contextlib.suppress(OSError):  # the terminal was closed
+                sys.stderr.write("interrupted\n")
             raise typer.Exit(ExitCode.FAILURE) from None
+        finally:
+            unhear()
         raise typer.Exit(int(status or 0))
 
     return command

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_madengine.cli import params
 from pytest_madengine.cli.common import ExitCode, print_error, say, warn
-from pytest_madengine.errors import ConfigError, MadError
+from pytest_madengine.errors import ConfigError
 from pytest_madengine.options import DEFAULT_MANIFEST
 from pytest_madengine.util import jsontext
+from pytest_madengine.util.ends import held
 from pytest_madengine.util.text import log_line
 
 if TYPE_CHECKING:
@@ -67,8 +68,13 @@ def build_on_compute(values: dict[str, Any], words: Sequence[str]) -> int:
         )
     except SlurmError as error:
         print_error(error)
-        _record_failures(values, error)
+        _record_failures(values, error.message)
         return ExitCode.RUN_FAILURE
+    except KeyboardInterrupt:
+        # The job is cancelled by now; however often somebody asks, the rows come first.
+        with held(patience=3):
+            _record_failures(values, "interrupted: the Slurm job was cancelled")
+        raise
     _show(place, job)
     if manifest.is_file():
         _take_over(manifest, target)
@@ -184,7 +190,7 @@ def _show(place: Path, job: SlurmJob) -> None:
     sys.stdout.flush()
 
 
-def _record_failures(values: Mapping[str, Any], error: MadError) -> None:
+def _record_failures(values: Mapping[str, Any], reason: str) -> None:
     """A FAILURE row for every model that the job should have built (contract 16.1)."""
     from pytest_madengine.catalog.ids import item_name
     from pytest_madengine.catalog.root import choose_root
@@ -204,7 +210,7 @@ def _record_failures(values: Mapping[str, Any], error: MadError) -> None:
         columns = {"deployment_type": "slurm", "tags": ",".join(item.model.tags)}
         table.append(
             RunRecord(
-                *(run_id, item_name(item), item.model.name, Outcome.FAILURE, error.message, "build"),
+                *(run_id, item_name(item), item.model.name, Outcome.FAILURE, reason, "build"),
                 columns=columns,
                 started=now,
                 finished=now,

@@ -24,11 +24,11 @@ from pytest_madengine.data.store import Budget, RemoteFile, Store
 from pytest_madengine.data.transfer import Meter, Transfer, hash_file
 from pytest_madengine.errors import DataError
 from pytest_madengine.util.files import safe_name
+from pytest_madengine.util.locks import wait_for
 
 #: Directory below a mirror with locks, manifests and half-made files; never mounted.
 CONTROL: Final = ".madengine"
 #: Seconds between two looks at a lock that another process holds.
-_LOCK_PAUSE: Final = 0.2
 
 
 def mirror_directory(mirror: Path, name: str) -> Path:
@@ -158,13 +158,15 @@ class Mirror:
     def _locked(self, budget: Budget) -> Iterator[None]:
         """Holds the lock of the data name; the kernel gives it back when this process dies."""
         with self._lock.open("ab") as stream:
-            while True:
+
+            def attempt() -> bool:
                 try:
                     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
                 except BlockingIOError:
-                    budget.check()
-                    budget.timing.sleep(_LOCK_PAUSE)
+                    return False
+                return True
+
+            wait_for(attempt, self._lock, check=budget.check, sleep=budget.timing.sleep)
             yield
 
     def _failure(self, error: OSError) -> DataError:

@@ -11,6 +11,7 @@ from typing import Final
 
 from pytest_madengine.errors import DataError
 from pytest_madengine.util.files import remove_tree
+from pytest_madengine.util.locks import take
 
 _LOCK: Final = ".lock"
 
@@ -65,7 +66,7 @@ class PrivateDownloads:
         self._base.mkdir(parents=True, exist_ok=True)
         gate = os.open(self._base, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(gate, fcntl.LOCK_EX)
+            take(gate, self._base)
             self._reap()
             own = self._base / f"{os.getpid()}-{secrets.token_hex(4)}"
             own.mkdir(mode=0o700)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_madengine.engine.answering import Answering, causes
 from pytest_madengine.engine.cli import DockerCli, find_docker_cli
 from pytest_madengine.engine.endpoint import Endpoint, find_endpoint
 from pytest_madengine.errors import EngineError
@@ -19,7 +20,8 @@ __all__ = ["DockerCli", "connect", "engine_error", "find_docker_cli"]
 
 #: Seconds the engine may take to answer at all.
 HANDSHAKE_TIMEOUT: Final = 60
-#: Seconds between two bytes of an answer: creating a container from a large image can take minutes.
+#: Seconds between two bytes of an answer, while the engine answers pings: creating a container from a large
+#: image can take minutes.
 CLIENT_TIMEOUT: Final = 1800
 
 
@@ -51,6 +53,8 @@ def connect_to(endpoint: Endpoint) -> DockerClient:
     except (DockerException, OSError, ValueError) as error:
         raise engine_error(endpoint, error) from None
     client.api.timeout = CLIENT_TIMEOUT
+    # Every request of whatever part of the library goes through here.
+    client.api.send = Answering(client.api)  # type: ignore[method-assign]
     return client
 
 
@@ -78,38 +82,24 @@ def _tls(endpoint: Endpoint) -> Any:
 def engine_error(endpoint: Endpoint, error: BaseException) -> EngineError:
     """The sentence for a failed connection: absent, not permitted, refused, or what the engine says."""
     where = Redactor().text(f"{endpoint.url} ({endpoint.source})")
-    causes = list(_causes(error))
-    if any(isinstance(cause, PermissionError) for cause in causes):
+    found = list(causes(error))
+    if any(isinstance(cause, PermissionError) for cause in found):
         return EngineError(
             f"permission denied at the container engine {where}",
             hint="add your user to the group 'docker' and log in again, or use a rootless engine",
         )
-    if any(isinstance(cause, FileNotFoundError) for cause in causes):
+    if any(isinstance(cause, FileNotFoundError) for cause in found):
         return EngineError(
             f"no container engine at {where}: there is no such socket",
             hint="start the engine, or correct DOCKER_HOST or the docker context",
         )
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+    if any(isinstance(cause, ConnectionRefusedError) for cause in found):
         return EngineError(
             f"the container engine {where} refuses connections",
             hint="it is not running: start it (systemctl start docker), or correct DOCKER_HOST",
         )
-    text = " ".join(Redactor().text(str(causes[-1]) or str(error)).split())
+    text = " ".join(Redactor().text(str(found[-1]) or str(error)).split())
     return EngineError(
         f"the container engine {where} does not answer: {text}",
         hint="check it with 'docker info'",
     )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and everything it wraps, the innermost last; libraries also wrap in ``args``."""
-    pending: list[BaseException] = [error]
-    seen: set[int] = set()
-    while pending:
-        current = pending.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        inner = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-        pending += [part for part in inner if isinstance(part, BaseException)]

@@ -6,14 +6,21 @@ Nothing without our labels is ever looked at (contract 10.3).  Objects of a livi
 from __future__ import annotations
 
 import re
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_madengine.engine.owner import KEPT, OWNER_PID, RUN_ID, boot_id, is_alive, owner_of
+from pytest_madengine.engine.owner import (
+    KEPT,
+    OWNER_PID,
+    RUN_ID,
+    current_owner,
+    is_gone,
+    is_running,
+    owner_of,
+)
 from pytest_madengine.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -95,7 +102,9 @@ def remove(client: DockerClient, leftover: Leftover) -> str:
 def _containers(client: DockerClient, kept: bool) -> Iterator[Leftover]:
     for entry in client.api.containers(all=True, filters={"label": [OWNER_PID]}, size=False):
         labels = entry.get("Labels") or {}
-        if (KEPT in labels and not kept) or (_owner_lives(labels) and KEPT not in labels):
+        if (KEPT in labels and not kept) or (
+            _owner_lives(labels, running=is_running(entry)) and KEPT not in labels
+        ):
             continue
         name = (entry.get("Names") or [entry["Id"]])[0].lstrip("/")
         why = "kept on purpose" if KEPT in labels else "owner gone"
@@ -114,15 +123,13 @@ def _images(client: DockerClient) -> Iterator[Leftover]:
 def _networks(client: DockerClient) -> Iterator[Leftover]:
     for entry in client.api.networks(filters={"label": [RUN_ID]}):
         labels = entry.get("Labels") or {}
-        if not _owner_lives(labels):
+        if not _owner_lives(labels, running=False):
             yield Leftover("network", entry["Id"], entry["Name"], labels.get(RUN_ID, ""), _age(entry))
 
 
-def _owner_lives(labels: Mapping[str, str]) -> bool:
+def _owner_lives(labels: Mapping[str, str], *, running: bool) -> bool:
     owner = owner_of(labels)
-    if owner is None or owner.host != socket.gethostname():
-        return True  # not for us to judge
-    return owner.boot_id == boot_id() and is_alive(owner)
+    return owner is None or not is_gone(owner, current_owner(), running=running)
 
 
 def _age(entry: Mapping[str, Any]) -> float:

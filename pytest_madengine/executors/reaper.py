@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_madengine.engine.owner import KEPT, OWNER_PID, RUN_ID, Owner, is_alive, owner_of
+from pytest_madengine.engine.owner import KEPT, OWNER_PID, RUN_ID, Owner, is_gone, is_running, owner_of
 from pytest_madengine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -29,15 +29,10 @@ class Leftover:
     kept: bool = False
 
 
-def find_leftovers(
-    client: DockerClient, *, host: str, boot_id: str, include_kept: bool = False
-) -> tuple[Leftover, ...]:
+def find_leftovers(client: DockerClient, here: Owner, *, include_kept: bool = False) -> tuple[Leftover, ...]:
     """Containers with our labels whose owner, a process of this host, is gone.
 
-    After a reboot every earlier owner of this host is gone.
-
-    :param host: name of this host; containers of other hosts are never returned.
-    :param boot_id: identity of this boot.
+    :param here: this process; containers of other hosts are never returned.
     :param include_kept: also those that ``--mad-keep-alive`` left running.
     :raises EngineError: the engine does not answer.
     """
@@ -48,7 +43,7 @@ def find_leftovers(
         listed = client.api.containers(all=True, filters={"label": [OWNER_PID]})
     except (docker.errors.DockerException, RequestException) as error:
         raise EngineError(f"cannot list containers: {error}") from error
-    found = (_leftover(entry, host, boot_id) for entry in listed)
+    found = (_leftover(entry, here) for entry in listed)
     return tuple(entry for entry in found if entry is not None and (include_kept or not entry.kept))
 
 
@@ -76,12 +71,10 @@ def remove_leftovers(client: DockerClient, leftovers: Iterable[Leftover]) -> tup
     return tuple(removed)
 
 
-def _leftover(entry: dict[str, Any], host: str, boot_id: str) -> Leftover | None:
+def _leftover(entry: dict[str, Any], here: Owner) -> Leftover | None:
     labels = entry.get("Labels") or {}
     owner = owner_of(labels)
-    if owner is None or owner.host != host or not owner.boot_id or not boot_id:
-        return None
-    if owner.boot_id == boot_id and is_alive(owner):
+    if owner is None or not is_gone(owner, here, running=is_running(entry)):
         return None
     names = entry.get("Names") or [entry["Id"]]
     return Leftover(entry["Id"], names[0].lstrip("/"), labels.get(RUN_ID, ""), owner, KEPT in labels)

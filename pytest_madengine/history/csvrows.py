@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.util import jsontext
+from pytest_madengine.util.locks import take
 
 #: Columns that ``--model-json-path`` fills.
 FILLED: Final = ("n_gpus", "training_precision", "tags", "args")
@@ -40,7 +40,7 @@ def read_file(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH)
+            take(stream.fileno(), path, shared=True)
             return stream.read()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None

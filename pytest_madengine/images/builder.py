@@ -136,7 +136,7 @@ class ImageBuilder:
     # ---- steps --------------------------------------------------------------------------------------
 
     def _build(self, request: BuildRequest, key: str) -> Built | Failed:
-        self._client_factory()  # says what is wrong with the engine more clearly than the command line
+        self._engine_answers("build an image")
         cli = find_docker_cli(self._environ)
         known = self._build_once(request, key, cli)
         if isinstance(known, Failed) and self._has_base(request, known):
@@ -249,6 +249,7 @@ class ImageBuilder:
         return all(add_name(client, built.id, name) for name in request.names)
 
     def _pull(self, name: str, timeout: float | None, log_path: Path) -> None:
+        self._engine_answers("pull an image")
         cli = find_docker_cli(self._environ)
         environ = pull_environ(cli, self._environ, find_endpoint(self._environ))
         with _log_errors(log_path), open_build_log(log_path, self._redactor) as log:
@@ -264,6 +265,22 @@ class ImageBuilder:
             raise timed_out(timeout, log.tail, pull=True)
         if ended.code != 0:
             raise pull_failure(name, ended.code, log.tail)
+
+    def _engine_answers(self, doing: str) -> None:
+        """Says what is wrong with the engine more clearly than the command line; waits for one that restarts.
+
+        :raises EngineError: it is absent or hangs.
+        """
+        import docker.errors
+        from requests.exceptions import RequestException
+
+        try:
+            self._client_factory().ping()
+        except (docker.errors.DockerException, RequestException) as error:
+            raise EngineError(
+                f"cannot {doing}: the container engine does not answer: {' '.join(str(error).split())}",
+                hint="check it with 'docker info'",
+            ) from error
 
     def _locked(self, key: str) -> AbstractContextManager[None]:
         return host_lock(self._host_lock_dir / f"{key}.lock")

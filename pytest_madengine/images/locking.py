@@ -5,26 +5,31 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from pytest_madengine.errors import EngineError
-
-#: Seconds between two looks at a lock that another process holds.
-_POLL: Final = 0.1
+from pytest_madengine.util.locks import wait_for
 
 
 @contextlib.contextmanager
 def host_lock(path: Path) -> Iterator[None]:
     """Holds the lock file; the kernel releases it when this process dies.
 
-    :raises EngineError: the file cannot be made.
+    :raises EngineError: the file cannot be made, or an end was asked for while somebody else held the lock.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        lock.acquire(poll_interval=_POLL)
+
+        def attempt() -> bool:
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                return False
+            return True
+
+        wait_for(attempt, path)
     except OSError as error:
         raise EngineError(f"{path}: {error.strerror or error}") from None
     try:

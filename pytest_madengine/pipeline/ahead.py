@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_madengine.session.session import ItemSpec, MadSession
 
 
-#: Seconds given to a thread whose build was ended.
+#: Seconds given to the threads whose builds were ended.
 JOIN = 10.0
 
 
@@ -57,8 +58,9 @@ class BuildsAhead:
             from pytest_madengine.engine.process import end_running
 
             end_running()
+        deadline = time.monotonic() + JOIN
         for thread in self._threads:
-            thread.join(timeout=JOIN)
+            thread.join(timeout=max(deadline - time.monotonic(), 0.0))
 
     def _requests(self) -> list[BuildRequest]:
         from pytest_madengine.images.builder import build_key

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Seconds before a run that was lost is tried again, longer each time: an engine that is being stopped ends
+#: its containers first and goes on accepting requests meanwhile.
+RETRY_PAUSE = 2.0
 #: Lines of the log shown in a failing test.
 SHOWN_LINES = 8
 #: Characters of such a line.
@@ -260,6 +263,7 @@ class ItemRun:
             if not retry or len(self.attempts) >= self.session.settings.retries:
                 break
             self.note_attempt(verdict.reason, verdict.phase, started, time.monotonic() - begin)
+            time.sleep(RETRY_PAUSE * len(self.attempts))
             self.plan = None  # a container name serves one try
         verdict = self._with_user_metrics(plan, verdict)
         gate = Gate(self.session.redactor)

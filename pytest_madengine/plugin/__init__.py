@@ -59,7 +59,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if _is_active(config):
         from pytest_madengine.plugin.activation import activate
         from pytest_madengine.plugin.garbage import garbage_collector_paused, set_aside
+        from pytest_madengine.plugin.interrupts import heard
 
+        config.add_cleanup(heard())
         with garbage_collector_paused():
             activate(config)
             config.add_cleanup(set_aside())

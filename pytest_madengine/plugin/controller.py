@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_madengine.plugin.compat import add_suite_property
-from pytest_madengine.plugin.interrupts import held
+from pytest_madengine.plugin.interrupts import interrupt_workers
 from pytest_madengine.plugin.itemids import item_ids
 from pytest_madengine.plugin.junit import suite_properties
 from pytest_madengine.plugin.runner import records_on
 from pytest_madengine.results.cleaning import clean_record
 from pytest_madengine.results.record import Outcome, RunRecord
+from pytest_madengine.util.ends import held
 from pytest_madengine.util.files import utc_now
 from pytest_madengine.util.text import one_line
 
@@ -80,8 +75,6 @@ class Controller:
             manager.register(CiOutputs(session), "madengine-ci")
         if manager.hasplugin("html"):
             manager.register(HtmlColumns(session, controller), "madengine-html")
-        restore = _terminate_as_interrupt()
-        config.add_cleanup(restore)
 
     # ---- start --------------------------------------------------------------------------------------
 
@@ -185,31 +178,20 @@ class Controller:
 
     @pytest.hookimpl
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Ctrl-C, SIGTERM or ``pytest.exit``."""
+        """Ctrl-C, SIGTERM, SIGHUP or ``pytest.exit``."""
         self.stop_reason = "the session was interrupted"
         if not excinfo.errisinstance(pytest.exit.Exception):
-            self._interrupt_workers()
-
-    def _interrupt_workers(self) -> None:
-        """Passes an interrupt on to xdist workers with a model in hand, as a terminal does.
-
-        Without it they would notice after the five seconds that execnet gives them to end by themselves.
-        """
-        begun: dict[str, int] = {}
-        for entry in self.journal.entries():
-            if entry.get("event") == "start" and entry.get("worker"):
-                begun[str(entry["nodeid"])] = int(entry["pid"])
-            else:
-                begun.pop(str(entry.get("nodeid")), None)
-        for pid in set(begun.values()):
-            if _is_child(pid):
-                os.kill(pid, signal.SIGINT)
+            interrupt_workers(self.journal.entries())
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Accounts for items without a record, then lets the sinks finish."""
-        if self.session.plan_only:
-            return
+        if not self.session.plan_only:
+            # However often somebody asks for the end: every selected model gets its row first.
+            with held(patience=3):
+                self._account(session)
+
+    def _account(self, session: pytest.Session) -> None:
         if self.ahead is not None:
             self.ahead.stop()
             for error in self.ahead.errors:
@@ -241,29 +223,3 @@ def _wants_ci_outputs(session: MadSession) -> bool:
     on_github = settings.github_summary and settings.environ.get("GITHUB_ACTIONS") == "true"
     summary = settings.github_summary and settings.environ.get("GITHUB_STEP_SUMMARY")
     return bool(on_github or summary or settings.openmetrics or settings.benchmark_json)
-
-
-def _is_child(pid: int) -> bool:
-    """True for a living child of this process: an id in the journal may belong to somebody else by now."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    state, parent = text.rpartition(")")[2].split()[:2]
-    return state not in "ZX" and int(parent) == os.getpid()
-
-
-def _terminate_as_interrupt() -> Callable[[], None]:
-    """SIGTERM ends a session like Ctrl-C: containers stop, rows are written; returns the undo."""
-    if threading.current_thread() is not threading.main_thread():
-        return lambda: None
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt("terminated by SIGTERM")
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-
-    def restore() -> None:
-        signal.signal(signal.SIGTERM, previous)
-
-    return restore

@@ -1,37 +1,61 @@
-"""Interrupts that wait: what is being written is written to its end first."""
+"""The end of a session in its processes: each hears it, and workers are told so that none is deaf to it."""
 
 from __future__ import annotations
 
+import os
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from pytest_madengine.util import ends, locks
 
 
-@contextmanager
-def held() -> Iterator[None]:
-    """SIGINT and SIGTERM take effect after the block; a second one does not wait.
+def heard() -> Callable[[], None]:
+    """This process hears when it shall end, and says for what it waits; returns the undo.
 
-    Outside of the main thread signals never arrive, and nothing is done.
+    To be called while nothing is captured: what is said goes where stderr goes now.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
+    unhear = ends.handled()
+    descriptor = os.dup(2)
 
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) > 1:
-            raise KeyboardInterrupt
+    def tell(text: str) -> None:
+        os.write(descriptor, f"{text}\n".encode("utf-8", "replace"))
 
-    previous = {number: signal.signal(number, note) for number in _SIGNALS}
+    untell = locks.tell_with(tell)
+
+    def restore() -> None:
+        untell()
+        os.close(descriptor)
+        unhear()
+
+    return restore
+
+
+def interrupt_workers(journal: Iterable[Mapping[str, Any]]) -> None:
+    """Tells the workers with a model in hand, as a terminal does.
+
+    Without it they would notice after the five seconds that execnet gives them to end by themselves.  By
+    SIGTERM: SIGINT may be ignored in the whole session, and then nobody would hear it.
+
+    :param journal: entries of the session's journal.
+    """
+    begun: dict[str, int] = {}
+    for entry in journal:
+        if entry.get("event") == "start" and entry.get("worker"):
+            begun[str(entry["nodeid"])] = int(entry["pid"])
+        else:
+            begun.pop(str(entry.get("nodeid")), None)
+    for pid in set(begun.values()):
+        if _is_child(pid):
+            os.kill(pid, signal.SIGTERM)
+
+
+def _is_child(pid: int) -> bool:
+    """True for a living child of this process: an id in the journal may belong to somebody else by now."""
     try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    state, parent = text.rpartition(")")[2].split()[:2]
+    return state not in "ZX" and int(parent) == os.getpid()

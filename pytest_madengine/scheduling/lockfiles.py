@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_madengine.errors import LeaseError
+from pytest_madengine.util.locks import take
 
 #: Overrides the directory; all sessions that share GPUs must use the same one.
 DIRECTORY_VARIABLE: Final = "MAD_GPU_LOCK_DIR"
@@ -90,8 +91,11 @@ class LockFile:
         return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
 
     def wait(self) -> None:
-        """Takes the lock, however long that takes."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        """Takes the lock, however long that takes.
+
+        :raises LockError: an end was asked for while somebody else held it.
+        """
+        take(self._descriptor, self.path)
 
     def write(self, info: Mapping[str, Any]) -> None:
         """Replaces the content; it is only information, so a full disk is no error."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets as random_source
-import socket
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -240,7 +239,7 @@ class MadSession:
 
         Without an engine there is nothing to say: items that need one will.
         """
-        from pytest_madengine.engine.owner import boot_id
+        from pytest_madengine.engine.owner import current_owner
         from pytest_madengine.errors import EngineError
         from pytest_madengine.executors.reaper import find_leftovers, remove_leftovers
 
@@ -249,7 +248,7 @@ class MadSession:
         except EngineError:
             return []
         try:
-            leftovers = find_leftovers(client, host=socket.gethostname(), boot_id=boot_id())
+            leftovers = find_leftovers(client, current_owner())
             removed = remove_leftovers(client, leftovers)
         except EngineError as error:
             return [f"containers of an earlier session stay: {error.message}"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from pytest_madengine.errors import ConfigError
+from pytest_madengine.util.locks import take
 
 #: What no path component of ours has; and texts that have none of it and are short enough.
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
@@ -169,10 +170,13 @@ def private_directory(path: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path, mode: str = "a+b") -> Iterator[IO[bytes]]:
-    """Opens a file and holds an exclusive advisory lock (``flock``) on the file itself."""
+    """Opens a file and holds an exclusive advisory lock (``flock``) on the file itself.
+
+    :raises LockError: an end was asked for while somebody else held it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open(mode) as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        take(stream.fileno(), path)
         yield stream
 
 
@@ -182,6 +186,7 @@ def append_line(path: Path, line: str) -> None:
     A last line without newline, left by a writer that died, is ended first.
 
     :raises OSError: the file cannot be written or the disk is full; its content is then unchanged.
+    :raises LockError: see :func:`locked`.
     """
     with locked(path) as stream:
         size = stream.seek(0, os.SEEK_END)

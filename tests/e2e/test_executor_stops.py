@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from executor_plans import Bench
-from pytest_madengine.engine.owner import Owner, boot_id, current_owner
+from pytest_madengine.engine.owner import Owner, current_owner
 from pytest_madengine.executors.reaper import find_leftovers, remove_leftovers
 from pytest_madengine.plan.runplan import Step
 from pytest_madengine.settings import PhaseTimeouts
@@ -272,14 +272,14 @@ def test_leftovers_of_dead_owners_are_removed(docker_client, labelled):
     mine = dataclasses.replace(current_owner(), host=f"mad-test-{os.getpid()}")
     dead = Owner(2**22 + 1, 1, mine.host, mine.boot_id)
     recycled = Owner(mine.pid, mine.start + 1, mine.host, mine.boot_id, mine.namespace)
-    rebooted = Owner(mine.pid, mine.start, mine.host, "another-boot")
+    namesake = Owner(mine.pid, mine.start, mine.host, "another-boot", mine.namespace, "another-machine")
     other = Owner(2**22 + 1, 1, "another-host", mine.boot_id)
     hidden = Owner(2**22 + 1, 1, mine.host, mine.boot_id, "pid:[1]")
-    gone = [labelled(owner.labels()) for owner in (dead, recycled, rebooted)]
+    gone = [labelled(owner.labels()) for owner in (dead, recycled)]
     kept = labelled({**dead.labels(), "pytest-madengine.kept": "true"})
-    stay = [labelled(owner.labels()) for owner in (mine, other, hidden)]
+    stay = [labelled(owner.labels()) for owner in (mine, other, hidden, namesake)]
     stay += [labelled({}), labelled({"pytest-madengine.owner-pid": "1"}), kept]
-    found = find_leftovers(docker_client, host=mine.host, boot_id=boot_id())
+    found = find_leftovers(docker_client, mine)
     ours = {entry.id for entry in found} & {container.id for container in [*gone, *stay]}
     assert ours == {container.id for container in gone}
     wanted = [entry for entry in found if entry.id in ours]
@@ -287,5 +287,5 @@ def test_leftovers_of_dead_owners_are_removed(docker_client, labelled):
     assert remove_leftovers(docker_client, wanted) == ()
     assert not [container for container in gone if present_id(docker_client, container.id)]
     assert all(present_id(docker_client, container.id) for container in stay)
-    everything = find_leftovers(docker_client, host=mine.host, boot_id=boot_id(), include_kept=True)
+    everything = find_leftovers(docker_client, mine, include_kept=True)
     assert [entry.kept for entry in everything if entry.id == kept.id] == [True]

@@ -72,9 +72,13 @@ class EngineContainer:
 
     def create(self, config: dict[str, Any], platform: str) -> None:
         """Creates the container."""
+        # Known by its name from here on: an interrupt may come when the engine has made it, unknown to us.
+        self.id = self.name
         try:
             created = self._api.create_container_from_config(config, self.name, platform or None)
         except engine_failures() as error:
+            if _refused(error):
+                self.id = ""  # the name may be that of somebody else's container
             raise explain(error, f"cannot create container {self.name} of {config['Image']}") from error
         self.id = str(created["Id"])
 
@@ -170,6 +174,12 @@ class EngineContainer:
 
 class NoBashError(RunError):
     """The image has no bash where the entry point looks for it."""
+
+
+def _refused(error: Exception) -> bool:
+    import docker.errors
+
+    return isinstance(error, docker.errors.APIError)
 
 
 def _lacks_program(error: Exception) -> bool:

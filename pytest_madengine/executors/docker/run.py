@@ -30,6 +30,7 @@ from pytest_madengine.results.patterns import DEFAULT
 from pytest_madengine.results.result import RunResult
 from pytest_madengine.results.scanner import LogScanner
 from pytest_madengine.secrets import Redactor, reveal
+from pytest_madengine.util.ends import held
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -85,11 +86,15 @@ class DockerRun:
         if self._kept:
             self._workspace.keep()
             return
+        with held():
+            self._leave_nothing(failed=error is not None)
+
+    def _leave_nothing(self, *, failed: bool) -> None:
         try:
             if self._container.id:
                 self._container.remove()
         except MadError:
-            if error is None:
+            if not failed:
                 raise
         finally:
             self._remove_workspace()
@@ -131,10 +136,14 @@ class DockerRun:
             interrupt = _follow(supervisor, stream, pump)
             if supervisor.kept:
                 self._note_kept(pump)
-        if not supervisor.kept:
-            self._await_removal(broken=stream.broken or supervisor.stuck)
-        result = self._result(supervisor, pump, scanner, artifacts, started)
-        combine_logs(plan.image.build_log, log, artifacts / f"{plan.log_name}.live.log")
+        try:
+            if not supervisor.kept:
+                self._await_removal(broken=stream.broken or supervisor.stuck)
+            result = self._result(supervisor, pump, scanner, artifacts, started)
+            combine_logs(plan.image.build_log, log, artifacts / f"{plan.log_name}.live.log")
+        except MadError:
+            if interrupt is None:
+                raise
         if interrupt is not None:
             raise interrupt
         return result
@@ -313,8 +322,11 @@ def _follow(supervisor: Supervisor, stream: AttachedStream, pump: LogPump) -> Ke
     try:
         supervisor.follow(stream, pump.feed)
     except KeyboardInterrupt as interrupt:
-        supervisor.interrupt()
-        supervisor.follow(stream, pump.feed)
+        try:
+            supervisor.interrupt()
+            supervisor.follow(stream, pump.feed)
+        except MadError:  # the engine is deaf: closing the stream ends the container when it hears again
+            supervisor.stuck = True
         return interrupt
     return None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_madengine.errors import EngineError
+from pytest_madengine.util.ends import held
 
 #: States in which a job may still do something.
 _ALIVE: Final = frozenset(
@@ -105,7 +106,8 @@ def wait(
             sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
     except BaseException:
-        cancel(job, environ)
+        with held():
+            cancel(job, environ)
         raise
 
 

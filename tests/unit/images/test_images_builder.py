@@ -57,6 +57,11 @@ class FakeClient:
         self.api = self
         self.error: Exception | None = None
 
+    def ping(self) -> bool:
+        if self.error is not None:
+            raise self.error
+        return True
+
     def get(self, name: str) -> Any:
         if self.error is not None:
             raise self.error
