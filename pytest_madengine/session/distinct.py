@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pytest_madengine.manifest.reader import ImageBlock, Manifest
     from pytest_madengine.session.session import ItemSpec
 
-_SEPARATORS: Final = re.compile(r"[^a-z0-9]+")
+_SEPARATORS: Final = dict.fromkeys(code for code in range(128) if not chr(code).isalnum())
+_OTHER: Final = re.compile(r"[^a-z0-9]+")
 
 
 class DirectoryNames:
@@ -45,6 +46,8 @@ def distinct(specs: Sequence[ItemSpec]) -> list[ItemSpec]:
     """
     names = _item_names(specs)
     suffixes = _image_suffixes(specs)
+    if not names and not suffixes and all(spec.directory for spec in specs):
+        return list(specs)  # nearly always
     directory_of = DirectoryNames()
     found = []
     for number, spec in enumerate(specs):
@@ -97,17 +100,8 @@ def _image_suffixes(specs: Sequence[ItemSpec]) -> dict[int, str]:
     """
     from pytest_madengine.images.naming import image_name
 
-    groups: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(dict)
-    for number, spec in enumerate(specs):
-        if spec.dockerfile is not None:
-            model = spec.selected.model.name
-            # Coarser than the rules of image names, and much cheaper.
-            key = _SEPARATORS.sub("-", f"ci-{model}_{spec.base}".lower()).strip("-")
-            groups[key].setdefault((model, spec.dockerfile.relative), []).append(number)
-    result = {}
-    for members in groups.values():
-        if len(members) == 1:
-            continue
+    result: dict[int, str] = {}
+    for members in _similar(specs):
         by_name = defaultdict(list)
         for source, numbers in members.items():
             base = specs[numbers[0]].base
@@ -120,6 +114,29 @@ def _image_suffixes(specs: Sequence[ItemSpec]) -> dict[int, str]:
                 if source not in kept:
                     result.update(dict.fromkeys(numbers, _digest(source)))
     return result
+
+
+def _similar(specs: Sequence[ItemSpec]) -> Iterator[Mapping[tuple[str, str], list[int]]]:
+    """Groups of (model, Dockerfile) whose image names may be one, with the positions of their items."""
+    first: dict[str, tuple[str, str]] = {}
+    keys: dict[int, str] = {}
+    several = set()
+    for number, spec in enumerate(specs):
+        if spec.dockerfile is not None:
+            source = spec.selected.model.name, spec.dockerfile.relative
+            # Coarser than the rules of image names, and much cheaper.
+            text = f"{source[0]}{spec.dockerfile.base}".lower()
+            key = text.translate(_SEPARATORS) if text.isascii() else _OTHER.sub("", text)
+            keys[number] = key
+            if first.setdefault(key, source) != source:
+                several.add(key)
+    groups: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(dict)
+    for number, key in keys.items() if several else ():
+        match = specs[number].dockerfile
+        if key in several and match is not None:
+            source = specs[number].selected.model.name, match.relative
+            groups[key].setdefault(source, []).append(number)
+    yield from groups.values()
 
 
 def _digest(source: tuple[str, str]) -> str:

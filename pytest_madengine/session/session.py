@@ -21,7 +21,7 @@ from pytest_madengine.catalog.model import Selected
 from pytest_madengine.context.types import Context, HostFacts
 from pytest_madengine.errors import ConfigError, DockerfileError, MadError, Warned
 from pytest_madengine.secrets import Redactor, secrets_in
-from pytest_madengine.session.distinct import distinct
+from pytest_madengine.session.distinct import DirectoryNames, distinct
 from pytest_madengine.settings import Settings
 from pytest_madengine.util.files import private_directory
 
@@ -361,12 +361,13 @@ class MadSession:
 
         architectures = self.settings.target_archs or ("",)
         several = len(architectures) > 1
+        directory_of = DirectoryNames()
         specs = []
         for selected in selection:
             for base, match, error in self._matches(selected):
                 for arch in architectures if match is not None else ("",):
                     name = item_name(selected, ":".join(filter(None, (base, arch))) if several else base)
-                    specs.append(ItemSpec(name, selected, match, error, arch=arch))
+                    specs.append(ItemSpec(name, selected, match, error, directory_of(name), arch=arch))
         return distinct(specs)
 
     def _matches(
