@@ -49,6 +49,7 @@ COMMANDS: Final[dict[str, Entry]] = {
         ELSEWHERE, "Write the selected models and their context as JSON, for other tools."
     ),
     "generate": Entry(ELSEWHERE, "Write files that run the models of a manifest elsewhere."),
+    "doctor": Entry(ELSEWHERE, "Check whether runs would work on this host, and say what is missing."),
     "cleanup": Entry(ELSEWHERE, "Remove containers and networks of sessions that are over."),
 }
 
@@ -158,6 +159,10 @@ def _register(app: typer.Typer, name: str) -> None:
         from pytest_madengine.cli import lint
 
         lint.register(app)
+    elif name == "doctor":
+        from pytest_madengine.cli import doctor
+
+        doctor.register(app, COMMANDS[name].panel)
     elif name == "compare":
         from pytest_madengine.cli import history
 

@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "history export": "",
     "history replay": "",
     "cleanup": "--all --dry-run",
+    "doctor": "--json --results-dir",
 }
 
 
