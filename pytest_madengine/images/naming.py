@@ -25,6 +25,8 @@ __all__ = [
 
 #: Longest repository name docker accepts, in characters.
 MAX_IMAGE: Final = 255
+#: Longest name of our own: docker counts the registry and the path before it as well, its default too.
+_MAX_OWN: Final = 200
 
 # Grammar of github.com/distribution/reference.
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -80,7 +82,7 @@ def repaired_image_name(
         wanted += f"_{arch}"
     if suffix:
         wanted += f"-{suffix}"
-    text = _shortened(_repaired(wanted), MAX_IMAGE)
+    text = _shortened(_repaired(wanted), _MAX_OWN)
     note = f"image name {wanted!r} is not valid for docker: {text} is used" if text != wanted else ""
     return Name(text, note)
 

@@ -25,6 +25,7 @@ from pytest_madengine.plugin import options
 from pytest_madengine.plugin.compat import load_conftests
 from pytest_madengine.plugin.itemids import item_ids
 from pytest_madengine.plugin.items import Markers, markers_key, session_key
+from pytest_madengine.plugin.limits import check_limits
 from pytest_madengine.plugin.xdist import workers
 from pytest_madengine.session.session import MadSession
 from pytest_madengine.settings import Settings
@@ -104,6 +105,7 @@ def _usage_error(error: MadError) -> pytest.UsageError:
 
 def _make_session(config: pytest.Config) -> MadSession:
     environ = dict(os.environ)
+    check_limits()
     _check_rootdir(config)
     payload = getattr(config, "workerinput", {}).get("mad")
     plan_only = options.raw_flag(config, "plan")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -53,3 +55,13 @@ def test_models_that_are_no_single_container(repo: Any) -> None:
     reasons = {record["model"]: record["reason"] for record in repo.records()}
     assert "distributed.nnodes is 2" in reasons["two"]
     assert "slurm_multi" in reasons["multi"]
+
+
+def test_too_few_file_descriptors(repo: Any) -> None:
+    """faults 2.13: given 16 file descriptors / run / one line, exit 4."""
+    repo.model("m")
+    line = f'ulimit -n 16; exec "{sys.executable}" -m pytest -p no:cacheprovider --mad-tags=m'
+    done = subprocess.run(["bash", "-c", line], cwd=repo.path, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "this process may open 16 files, and at least 64 are needed" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

@@ -70,7 +70,8 @@ def test_names_that_docker_would_reject_are_repaired_and_reported(
 
 def test_long_names_are_cut_and_stay_apart() -> None:
     first, second = image_name("m", "x" * 400), image_name("m", "x" * 401)
-    assert len(first) <= 255
+    # faults 2.13: with docker.io/library/ before it, or a registry, docker still accepts it.
+    assert len(first) <= 200
     assert first != second
     assert len(log_name("m" * 300, "b", "")) <= 200
 
