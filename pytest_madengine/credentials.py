@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_madengine.errors import ConfigError, CredentialError, Warned
-from pytest_madengine.secrets import Secret
+from pytest_madengine.secrets import Secret, secret_variables, secrets_in
 from pytest_madengine.util import jsontext
 
 #: Fields of a credential that are not secret (contract 14.2).
@@ -51,6 +51,12 @@ def load_credentials(path: Path, required: bool = False) -> Credentials:
     if mode & (stat.S_IROTH | stat.S_IRGRP):
         warnings.append(Warned("readable by others: chmod 600 it", str(path)))
     return Credentials({key: typed(value) for key, value in values.items()}, tuple(warnings))
+
+
+def known_secrets(root: Path, environ: Mapping[str, str], given: Path | None = None) -> list[Secret]:
+    """The secrets of this host and of a repository, before anything of it is read or executed."""
+    loaded = load_credentials(given or root / "credential.json")
+    return [*secret_variables(environ), *secrets_in(loaded.values)]
 
 
 def typed(value: object, name: str = "") -> Any:

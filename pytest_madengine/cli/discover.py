@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_madengine.cli.common import say, warn
-from pytest_madengine.errors import ConfigError
+from pytest_madengine.credentials import known_secrets
+from pytest_madengine.errors import ConfigError, MadError
+from pytest_madengine.secrets import Redactor
+from pytest_madengine.util.text import tree
 
 
 def discover(values: dict[str, Any], words: list[str]) -> int:
@@ -27,13 +30,23 @@ def discover(values: dict[str, Any], words: list[str]) -> int:
 
     root = choose_root(_path(values.get("root")), os.environ, here=Path.cwd())
     no_dynamic = bool(values.get("no_dynamic"))
+    redactor = Redactor(known_secrets(root, os.environ))
+    try:
+        return _listed(values, root, no_dynamic, redactor)
+    except MadError as error:  # perhaps what a get_models_json.py said
+        error.message, error.hint = redactor.text(error.message), redactor.text(error.hint)
+        error.log_tail = tuple(map(redactor.text, error.log_tail))
+        raise
+
+
+def _listed(values: dict[str, Any], root: Path, no_dynamic: bool, redactor: Redactor) -> int:
     if values.get("tags"):
-        return _selected(root, values["tags"], no_dynamic)
+        return _selected(root, values["tags"], no_dynamic, redactor)
     from pytest_madengine.catalog.service import list_models
 
     catalog = list_models(root, no_dynamic=no_dynamic, environ=os.environ)
     for warning in catalog.warnings:
-        warn(warning.message)
+        warn(redactor.text(warning.message))
     say(f"Number of models in total: {len(catalog.models)}")
     for model in catalog.models:
         more = f"  {model.source}  [{', '.join(model.tags)}]" if values.get("verbose") else ""
@@ -41,14 +54,14 @@ def discover(values: dict[str, Any], words: list[str]) -> int:
     return 0
 
 
-def _selected(root: Path, tags: list[str], no_dynamic: bool) -> int:
+def _selected(root: Path, tags: list[str], no_dynamic: bool, redactor: Redactor) -> int:
     from pytest_madengine.catalog.ids import selected_entry
     from pytest_madengine.catalog.service import select_models
 
     chosen = select_models(root, tags, no_dynamic=no_dynamic, environ=os.environ)
     for warning in chosen.warnings:
-        warn(warning.message)
-    entries = [selected_entry(item) for item in chosen.items]
+        warn(redactor.text(warning.message))
+    entries = [tree(selected_entry(item), redactor.text, redactor.name) for item in chosen.items]
     say(json.dumps(entries, indent=4))
     return 0
 

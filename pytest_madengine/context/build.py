@@ -15,7 +15,7 @@ from pytest_madengine.context.ranges import format_ranges
 from pytest_madengine.context.types import Context, HostFacts
 from pytest_madengine.context.visibility import caller_environ, pool_of
 from pytest_madengine.errors import ContextError
-from pytest_madengine.secrets import Secret, is_secret_name
+from pytest_madengine.secrets import Secret, is_secret
 
 STRING: Final = "additional context string"
 #: Prefix of the origins of detected values.
@@ -86,7 +86,7 @@ def build_context(
     values, origins = merge([*_detected_layers(facts, vendor), *given])
     for key in _SECRET_OBJECTS:
         values[key] = {
-            name: Secret(value) if isinstance(value, str) and is_secret_name(name) else value
+            name: Secret(value) if isinstance(value, str) and is_secret(name, value) else value
             for name, value in values.get(key, {}).items()
         }
     return Context(

@@ -17,7 +17,7 @@ from pytest_madengine.catalog.ids import item_name
 from pytest_madengine.deploy.target import TARGET_DATA, TargetModel
 from pytest_madengine.errors import ConfigError, MadError
 from pytest_madengine.generate.standins import Stand, stand_ins
-from pytest_madengine.secrets import Redactor, Secret, is_secret_name, secrets_in
+from pytest_madengine.secrets import Redactor, Secret, is_secret, secrets_in
 from pytest_madengine.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def read_targets(settings: Settings, kind: str) -> Targets:
     assert session is not None
     assert session.manifest is not None
     targets = Targets(session, session.manifest)
-    variables = [value for name, value in settings.environ.items() if is_secret_name(name)]
+    variables = [value for name, value in settings.environ.items() if is_secret(name, value)]
     targets.redactor.add(*secrets_in(session.credentials), *variables)
     for warned in session.warnings:
         targets.warnings.append(warned.message)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pytest_madengine.errors import CredentialError
 from pytest_madengine.plan.expansion import is_reference
-from pytest_madengine.secrets import Redactor, Secret, is_secret_name, reveal
+from pytest_madengine.secrets import Redactor, Secret, is_secret, is_secret_name, reveal
 
 FROM_ENV: Final = "from_env"
 FROM_CREDENTIAL: Final = "from_credential"
@@ -33,7 +33,7 @@ class References:
         self._credentials = {reveal(value): path for path, value in _fields(credentials)}
         self._redactor = redactor
         # Also what no item was given: a value may be copied from such a variable.
-        self._variables = Redactor(value for name, value in environ.items() if is_secret_name(name))
+        self._variables = Redactor(value for name, value in environ.items() if is_secret(name, value))
         #: What the user must know: a value whose source nobody knows became a reference to a variable.
         self.notes: list[str] = []
 

@@ -30,7 +30,7 @@ from pytest_madengine.plan.timeouts import phase_timeouts
 from pytest_madengine.plan.tools import SelectedTools, select_tools
 from pytest_madengine.plan.wording import seconds
 from pytest_madengine.plan.workspace import build_workspace, concealed_files
-from pytest_madengine.secrets import Secret, is_secret_name
+from pytest_madengine.secrets import Secret, is_secret
 from pytest_madengine.settings import PhaseTimeouts
 
 __all__ = ["HostAbilities", "PlanRequest", "build_plan"]
@@ -160,7 +160,7 @@ def _with_flag_variables(
         if value is None:
             continue  # as docker does: a variable that the host does not have is not set
         result.pop(name, None)
-        secret = is_secret_name(name) or any(one in value for one in secrets)
+        secret = is_secret(name, value) or any(one in value for one in secrets)
         origin = f"env:{name}" if given is None else "model"
         result[name] = EnvValue(Secret(value) if secret else value, origin)
     return result

@@ -18,7 +18,7 @@ from pytest_madengine.plan.launchers import MultiNode, local_runner
 from pytest_madengine.plan.request import PlanRequest
 from pytest_madengine.plan.runplan import EnvValue
 from pytest_madengine.plan.tools import SelectedTools, tool_variables
-from pytest_madengine.secrets import Secret, is_secret_name, reveal
+from pytest_madengine.secrets import Secret, is_secret, reveal
 
 #: Inherited inside Slurm and Kubernetes jobs.  Never ``*_VISIBLE_DEVICES``: the container has the leased GPUs
 #: only, counted from 0, and numbers of the host would hide them.
@@ -292,7 +292,7 @@ class EnvironmentBuilder:
     def _set(self, name: str, value: str | Secret, origin: str) -> None:
         if not name or _UNSENDABLE.search(name) or "\0" in reveal(value):
             raise PlanError(f"{self._request.where}: {name!r} ({origin}) cannot be a container variable")
-        if isinstance(value, str) and is_secret_name(name):
+        if isinstance(value, str) and is_secret(name, value):
             value = Secret(value)
         # Taken out first, so that the order of the environment is the order of the rows.
         self._values.pop(name, None)

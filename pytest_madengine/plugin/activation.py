@@ -19,6 +19,7 @@ import pytest
 from pytest_madengine.catalog.files import names_model_file
 from pytest_madengine.catalog.model import Selected
 from pytest_madengine.catalog.root import choose_root, existing_root, root_of_file
+from pytest_madengine.credentials import known_secrets
 from pytest_madengine.errors import ConfigError, MadError, Warned
 from pytest_madengine.plan import placement
 from pytest_madengine.plugin import options
@@ -27,9 +28,10 @@ from pytest_madengine.plugin.itemids import item_ids
 from pytest_madengine.plugin.items import Markers, markers_key, session_key
 from pytest_madengine.plugin.limits import check_limits
 from pytest_madengine.plugin.xdist import workers
+from pytest_madengine.secrets import Redactor
 from pytest_madengine.session.session import MadSession
 from pytest_madengine.settings import Settings
-from pytest_madengine.util.text import file_name
+from pytest_madengine.util.text import file_name, visible
 
 if TYPE_CHECKING:
     from pytest_madengine.data.provider import Provider
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 class MadWarning(pytest.PytestWarning):
     """Something in the MAD repository looks wrong but does not stop a run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(visible(text))
 
 
 def activate(config: pytest.Config) -> None:
@@ -57,7 +62,7 @@ def activate(config: pytest.Config) -> None:
         try:
             Controller.register(config, session)
         except MadError as error:
-            raise _usage_error(error) from None
+            raise _usage_error(error, config) from None
         _pin_rootdir(config)
     workers.register(config, session)
     config.add_cleanup(session.close)
@@ -71,6 +76,8 @@ def make_session(config: pytest.Config) -> MadSession:
     if session_key not in config.stash:
         try:
             session = config.stash[session_key] = _make_session(config)
+            settings = session.settings
+            session.redactor.add(*known_secrets(settings.root, settings.environ, settings.credentials))
             _load_conftests(config, session)
             session.data_providers = _data_providers(config)
             if not session.worker:
@@ -78,7 +85,7 @@ def make_session(config: pytest.Config) -> MadSession:
                 if session.selected and not (session.settings.build_only or config.option.collectonly):
                     placement.check_session(session.context, session.settings.environ)
         except MadError as error:
-            raise _usage_error(error) from None
+            raise _usage_error(error, config) from None
     return config.stash[session_key]
 
 
@@ -98,9 +105,16 @@ def _load_conftests(config: pytest.Config, session: MadSession) -> None:
         load_conftests(config, directory)
 
 
-def _usage_error(error: MadError) -> pytest.UsageError:
+def _usage_error(error: MadError, config: pytest.Config) -> pytest.UsageError:
+    """What is wrong, also when a program of the repository said it: no secrets, nothing for the terminal."""
+    environ = dict(os.environ)
+    try:
+        root = find_root(config, environ)
+    except MadError:
+        root = config.invocation_params.dir
+    redact = Redactor(known_secrets(root, environ)).text
     lines = [error.message, *error.log_tail, error.hint]
-    return pytest.UsageError("\n".join(line for line in lines if line))
+    return pytest.UsageError("\n".join(visible(redact(line)) for line in lines if line))
 
 
 def _make_session(config: pytest.Config) -> MadSession:
@@ -395,7 +409,7 @@ def print_tags(config: pytest.Config) -> int:
         no_dynamic = options.raw_flag(config, "no-dynamic")
         catalog = list_models(root, no_dynamic=no_dynamic, environ=environ)
     except MadError as error:
-        raise _usage_error(error) from None
+        raise _usage_error(error, config) from None
     tags = list_tags(catalog)
     width = max((len(tag) for tag in tags), default=0)
     for tag in sorted(tags):

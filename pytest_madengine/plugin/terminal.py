@@ -54,6 +54,7 @@ class TerminalView:
 
         for warned in dict.fromkeys(self.session.warnings):
             text = f"{warned.file}: {warned.message}" if warned.file else warned.message
+            text = self.session.redactor.text(text)
             try:
                 session.config.issue_config_time_warning(MadWarning(text), stacklevel=2)
             except MadWarning as warning:  # -W error

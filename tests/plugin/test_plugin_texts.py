@@ -1,0 +1,82 @@
+"""What others wrote never reaches a terminal, a report or a worker as more than text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pytest_madengine.util.text import is_safe
+
+SECRET = "Hunter22-abc"
+
+
+@pytest.fixture
+def dirty(repo: Any) -> Any:
+    """A model that prints everything a terminal could obey, beside one that is in order."""
+    noise = r"\033]0;pwned\007\033[2J\033(B\017\302\233\342\200\256\377\001"
+    repo.model("loud", rf"printf 'performance: 5 \033[1mtok/s\033(B\033[m\017\nerr {noise}\n'; exit 3")
+    repo.model("well", r"printf 'performance: 6 x\033(B\n'")
+    return repo
+
+
+@pytest.mark.parametrize(
+    "options", [("-v",), ("--mad-live", "-rA"), ("-n", "2")], ids=["plain", "live", "xdist"]
+)
+def test_no_escape_reaches_the_terminal_or_a_file(dirty: Any, options: tuple[str, ...]) -> None:
+    """faults 1.14, 4.3: given escapes in metrics and output / when models run / then they are shown as text,
+    and every file is readable."""
+    result = dirty.run("--mad-tags", "demo", "--junitxml=j.xml", *options, subprocess=True)
+    result.assert_outcomes(passed=1, failed=1)
+    assert is_safe(result.stdout.str().replace("\r\n", "\n"))
+    dirty.junit()
+    assert {row["metric"] for row in dirty.rows()} == {"tok/s", "x"}
+    assert all(is_safe(json.dumps(record, ensure_ascii=False)) for record in dirty.records())
+
+
+def test_a_dynamic_model_says_no_secret_and_controls_no_terminal(
+    repo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """faults 4.1, 4.3: given a get_models_json.py that fails with a secret and escapes / when it is selected
+    / then the error is one text without them."""
+    (repo.path / "credential.json").write_text(json.dumps({"X": {"password": SECRET}}))
+    repo.model("m")
+    (repo.path / "scripts/dyn").mkdir()
+    lines = [
+        "def list_models():",
+        f"    print('\\x1b[2J{SECRET}')",
+        f"    raise ValueError('\\x1b]0;x\\x07{SECRET.upper()}')",
+    ]
+    (repo.path / "scripts/dyn/get_models_json.py").write_text("\n".join(lines))
+    result = repo.run("--mad-tags", "dyn/a")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    shown = result.stdout.str() + result.stderr.str()
+    assert is_safe(shown)
+    assert SECRET.lower() not in shown.lower()
+    assert "ValueError" in shown
+
+
+def test_words_stay_in_names_of_metrics(repo: Any) -> None:
+    """faults 4.2: given a credential value that is a word / then the metric keeps its name."""
+    (repo.path / "credential.json").write_text(json.dumps({"X": {"password": "token", "pin": "123456"}}))
+    repo.model("m", "echo performance: 123456 tokens_per_second; echo the token is 123456; exit 1")
+    repo.run("--mad-tags", "demo")
+    (row,) = repo.rows()
+    assert (row["performance"], row["metric"]) == ("123456", "tokens_per_second")
+    assert "the *** is ***" in repo.records()[0]["log_tail"]
+
+
+def test_discover_shows_no_secret(repo: Any) -> None:
+    """faults 4.1: given a secret in models.json / when discover prints the entries / then it is masked."""
+    (repo.path / "credential.json").write_text(json.dumps({"X": {"password": SECRET}}))
+    repo.model("m", args=f"--key {SECRET}")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_madengine", "discover", "--tags", "m"],
+        cwd=repo.path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)[0]["args"] == "--key ***"
