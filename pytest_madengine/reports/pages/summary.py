@@ -70,7 +70,8 @@ def summarise(data: PageData, found: Trends) -> Summary:
     if result.sessions:
         rows = [row for row, name in enumerate(sessions) if name == result.sessions[-1]]
         result.newest = Counter(statuses[row] for row in rows)
-        result.newest_finished = max(data.fact("finished")[row] for row in rows)
+        finished = data.fact("finished")
+        result.newest_finished = max(finished[row] for row in rows)
     anchor = _anchors(data)
     result.concerns = [*_failures(data, statuses, anchor), *_beyond(data, found, anchor)]
     return result

@@ -218,3 +218,25 @@ def test_details_of_one_run() -> None:
     assert json.loads(found["configs"]) == {"a": 1}
     assert found["exit_code"] == 0
     assert "reason" not in found
+
+
+def test_a_page_reads_its_columns_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """faults 2.8: given one run with many rows / when its page is made / then columns are not read per row."""
+    reads = 0
+    fact = PageData.fact
+
+    def counted(self: PageData, name: str) -> list[str]:
+        nonlocal reads
+        reads += 1
+        return fact(self, name)
+
+    monkeypatch.setattr(PageData, "fact", counted)
+    counts = []
+    for rows in (10, 20):
+        reads = 0
+        table = Table(["model", "performance", "metric", "status"])
+        table.add([["m", "1", f"x{row}", "SUCCESS"] for row in range(rows)])
+        hidden = {name: column_of(name, ["s"] * rows) for name in ("session", "item", "finished")}
+        render(PageData("t", "s", table, hidden))
+        counts.append(reads)
+    assert counts[0] == counts[1]
