@@ -32,6 +32,7 @@ def run_model(
     :raises MadError: the outcome is FAILURE; the message is the reason.
     """
     __tracebackhide__ = True
+    from pytest_madengine.results.multiple import failing_part
     from pytest_madengine.results.record import Outcome
 
     run: ItemRun = request.node.stash[run_key]
@@ -46,8 +47,8 @@ def run_model(
         if metric.row:
             with subtests.test(msg=metric.row):
                 if metric.outcome is Outcome.FAILURE:
-                    why = "has status FAILURE" if metric.value else "has no performance"
-                    pytest.fail(f"{run.model_name}_{metric.row} {why}", pytrace=False)
+                    why = failing_part(metric)
+                    pytest.fail(f"{run.model_name}_{metric.row} has {why}", pytrace=False)
     run.in_subtest = False
     if verdict.outcome is Outcome.SKIPPED:
         pytest.skip(verdict.reason)

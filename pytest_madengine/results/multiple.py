@@ -102,20 +102,21 @@ def _metric(cells: Mapping[str, str]) -> Metric:
     )
 
 
+def failing_part(metric: Metric) -> str:
+    """What a row without success has: ``no performance``, ``an ambiguous number``, ``status FAILURE``."""
+    kind = read_cell(metric.value).kind
+    return {Kind.NOTHING: "no performance", Kind.AMBIGUOUS: "an ambiguous number"}.get(kind, "status FAILURE")
+
+
 def rows_reason(metrics: Sequence[Metric], noun: str = "rows") -> str:
     """Why rows are no success: the reason of their item; empty when all are.
 
     :param noun: what they are called; ``rows`` are known by their row, others by their metric.
     """
-    failing = [metric for metric in metrics if metric.outcome is not Outcome.SUCCESS]
-    kinds = [read_cell(metric.value).kind for metric in failing]
+    failing = [(metric, failing_part(metric)) for metric in metrics if metric.outcome is not Outcome.SUCCESS]
     parts = []
-    for text, wanted in (
-        ("no performance", (Kind.NOTHING,)),
-        ("an ambiguous number", (Kind.AMBIGUOUS,)),
-        ("status FAILURE", (Kind.NUMBER, Kind.TEXT)),
-    ):
-        found = [metric for metric, kind in zip(failing, kinds, strict=True) if kind in wanted]
+    for text in ("no performance", "an ambiguous number", "status FAILURE"):
+        found = [metric for metric, part in failing if part == text]
         if found:
             names = [
                 (m.row if noun == "rows" else m.row or m.name) or "(no name)" for m in found[:_NAMES_SHOWN]

@@ -221,7 +221,7 @@ def test_details_of_one_run() -> None:
 
 
 def test_a_page_reads_its_columns_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """faults 2.8: given one run with many rows / when its page is made / then columns are not read per row."""
+    """faults 2.8: given a run with many rows / when its page is made / then no column is read per row."""
     reads = 0
     fact = PageData.fact
 
