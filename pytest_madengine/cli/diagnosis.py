@@ -83,7 +83,8 @@ def _versions() -> dict[str, str]:
 
 
 def _gpus(facts: HostFacts, environ: Mapping[str, str], access: Access, found: Diagnosis) -> dict[str, Any]:
-    from pytest_madengine.context.visibility import variables, visible_gpus
+    from pytest_madengine.context.kinds import named_by
+    from pytest_madengine.context.visibility import pool_of, variables, visible_gpus
 
     try:
         visible: tuple[int, ...] = visible_gpus(facts, environ)
@@ -100,7 +101,7 @@ def _gpus(facts: HostFacts, environ: Mapping[str, str], access: Access, found: D
             "no GPU was found: models that need one are skipped",
             "if there is one, check its driver (/dev/kfd, nvidia-smi -L, xpu-smi discovery)",
         )
-    for text in facts.warnings:
+    for text in named_by(facts, pool_of(facts, (), environ)).warnings:
         found.problem("warning", text, "see the GPUs above")
     return {
         "vendor": facts.gpu_vendor,

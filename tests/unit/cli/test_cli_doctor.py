@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from pytest_madengine.cli.app import make_app
 from pytest_madengine.cli.diagnosis import diagnose, registries
 from pytest_madengine.cli.doctor import lines_of
+from pytest_madengine.context.detect import detect_host
+from pytest_madengine.context.probe import CommandOutput, Probe
 from pytest_madengine.context.types import Gpu, HostFacts
 from typer.testing import CliRunner
 
@@ -106,3 +109,37 @@ def test_registries_by_name_only(bare: dict[str, str], tmp_path: Path) -> None:
     text = json.dumps([found.facts, found.problems])
     assert "hunter2pw" not in text
     assert "c2VjcmV0" not in text
+
+
+def _recorded(name: str) -> HostFacts:
+    place = Path(__file__).parents[2] / "data/hosts" / name
+    answers = {
+        " ".join(entry["argv"]): CommandOutput("\n".join(entry["stdout"]), "", entry["code"])
+        for entry in json.loads((place / "commands.json").read_text())
+    }
+
+    def run(argv: Sequence[str], timeout: float, environ: Mapping[str, str]) -> CommandOutput:
+        words = " ".join([Path(argv[0]).name, *argv[1:]])
+        return answers.get(words, CommandOutput(code=127))
+
+    return detect_host(Probe(place / "root", run, {"PATH": "/usr/bin"}), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "said"),
+    [
+        ("orders", [(0, 2, 3, True), (1, 0, 2, True), (2, 3, 1, True), (3, 1, 0, True)], ""),
+        ("apu", [(0, 0, 1, False), (1, 1, 0, True)], "different kinds"),
+        ("lost", [(0, 0, 0, True), (2, 1, 1, False), (3, 2, 2, False)], "lost GPU: 0000:0b:00.0"),
+        ("laptop", [], "no GPU was found"),
+    ],
+)
+def test_recorded_hosts(
+    bare: dict[str, str], tmp_path: Path, name: str, devices: list[Any], said: str
+) -> None:
+    """Index, position of the runtime, of the bus, and whether models run on it, of recorded hosts."""
+    found = diagnose(bare, tmp_path, _recorded(name), lambda path: "ok")
+    keys = ("index", "runtime_index", "bus_index", "used_by_default")
+    shown = [tuple(gpu[key] for key in keys) for gpu in found.facts["gpus"]["devices"]]
+    assert shown == devices
+    assert said in "\n".join(entry["what"] for entry in found.problems)

@@ -476,3 +476,26 @@ def test_who_holds_is_told_without_waiting(make_leases: Leases, locks: Path) -> 
         assert leases.holders() is None
     held.release()
     assert leases.holders() == {}
+
+
+def test_only_gpus_of_other_sessions_count(
+    make_leases: Leases, locks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """faults 2.18: given leases of our session and of another / then the other's of our pool are counted."""
+    from types import SimpleNamespace
+
+    from pytest_madengine.plugin.xdist import workers
+
+    monkeypatch.setattr(workers, "pool_indices", lambda session: (0, 1, 2, 3))
+    session: Any = SimpleNamespace(plan_only=False, run_id="mine", leases=make_leases())
+    others = workers.OtherSessions(session)
+    held = [
+        make_leases().acquire(demand(1, (index,)), holder={"session": owner})
+        for index, owner in ((0, "mine"), (1, "other"), (3, "other"), (7, "other"))
+    ]
+    assert others() == 2
+    with LockDirectory(locks).locked("gate.lock"):
+        assert others() == 2  # as before, while another process decides
+    for lease in held:
+        lease.release()
+    assert others() == 0
