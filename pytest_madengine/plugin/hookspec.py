@@ -42,7 +42,7 @@ def pytest_mad_parse_metrics(config: pytest.Config, plan: RunPlan, log: str) -> 
 
         import re
         from pathlib import Path
-        from pytest_madengine.results.record import Metric
+        from pytest_madengine import Metric
 
         def pytest_mad_parse_metrics(config, plan, log):
             found = re.findall(r"throughput=([0-9.]+)", Path(log).read_text())
@@ -82,10 +82,10 @@ def pytest_mad_data_providers(config: pytest.Config) -> Sequence[Provider] | Non
     """Called once per process when the plugin becomes active; the providers are tried for every data name.
 
     One with the name of a built-in provider takes its place, others are tried last.  Subclass
-    :class:`pytest_madengine.data.remote.RemoteProvider` and give ``name`` and ``connect()``: cache, resume,
+    :class:`pytest_madengine.RemoteProvider` and give ``name`` and ``connect()``: cache, resume,
     retries and verification come with it.  Example, data of a company's store::
 
-        from pytest_madengine.data.remote import RemoteProvider
+        from pytest_madengine import RemoteProvider
 
         class CompanyStore(RemoteProvider):
             name = "store"
