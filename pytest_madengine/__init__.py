@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pytest_madengine.context.types import Context as Context
     from pytest_madengine.data.provider import Provider as Provider
     from pytest_madengine.data.provider import Unusable as Unusable
-    from pytest_madengine.data.remote import RemoteFile as RemoteFile
     from pytest_madengine.data.remote import RemoteProvider as RemoteProvider
-    from pytest_madengine.data.remote import Store as Store
+    from pytest_madengine.data.store import RemoteFile as RemoteFile
+    from pytest_madengine.data.store import Store as Store
     from pytest_madengine.errors import ConfigError as ConfigError
     from pytest_madengine.errors import DataError as DataError
     from pytest_madengine.errors import EngineError as EngineError
@@ -51,14 +51,14 @@ _PUBLIC: Final = {
     "Model": "catalog.model",
     "Outcome": "results.record",
     "Provider": "data.provider",
-    "RemoteFile": "data.remote",
+    "RemoteFile": "data.store",
     "RemoteProvider": "data.remote",
     "RunError": "errors",
     "RunPlan": "plan.runplan",
     "RunRecord": "results.record",
     "RunResult": "results.result",
     "Secret": "secrets",
-    "Store": "data.remote",
+    "Store": "data.store",
     "Unusable": "data.provider",
 }
 
