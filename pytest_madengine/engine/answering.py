@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 #: Seconds without an answer to any ping after which an engine counts as hung; a host under load needs some.
 SILENCE: Final = 60.0
 #: The same once the user wants the session to end, and when the engine was found hung before.
-SILENCE_AT_END: Final = 5.0
+SILENCE_AT_END: Final = 4.0
 #: Seconds to wait for an engine that was restarted: dockerd needs up to 15 s for the containers it stops, and
 #: some more when it starts with many of them.
 RETURN: Final = 120.0
 #: Seconds between two looks at a request or at an engine that went away.
 _SLICE: Final = 1.0
-_PING_LIMIT: Final = 3.0
+_PING_LIMIT: Final = 2.0
 #: Seconds a request that changes something is given when its sender is interrupted, so that it can be undone.
 _UNFINISHED: Final = 5.0
 _NOTICE: Final = 5.0
@@ -82,7 +82,9 @@ class Answering:
                 if self._answers():
                     last, self._hung = self._clock(), False
                     continue
-                limit = SILENCE_AT_END if self._hung or asked() else SILENCE
+                limit = SILENCE
+                if self._hung or asked():
+                    limit = 0.0 if self._hung and asked() else SILENCE_AT_END
                 silence = self._clock() - last
                 if silence >= limit and not job.done.is_set():
                     self._hung = True

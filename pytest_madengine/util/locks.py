@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -94,7 +95,7 @@ def wait_for(
     (pause, longest), start, told = _POLL, clock(), False
     while True:
         if asked():
-            raise LockError(f"gave up waiting for {path}: {_held_by(path)}")
+            raise LockError(errno.EAGAIN, f"gave up waiting for {path}: {_held_by(path)}", str(path))
         check()
         sleep(pause)
         if attempt():

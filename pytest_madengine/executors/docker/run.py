@@ -68,6 +68,8 @@ class DockerRun:
         self._workspace = RunWorkspace(workspaces, plan.workspace, common)
         self._control = ControlDirectory(self._workspace.control)
         self._kept = False
+        #: The engine did not hear that the container shall end; closing the stream, its lifeline, ends it.
+        self._deaf = False
         #: What existed before the script started, and when that was on the clock of the file system.
         self._before: Before | None = None
         self._since: int | None = None
@@ -91,13 +93,21 @@ class DockerRun:
 
     def _leave_nothing(self, *, failed: bool) -> None:
         try:
-            if self._container.id:
+            if self._container.id and not self._deaf:
                 self._container.remove()
         except MadError:
             if not failed:
                 raise
         finally:
+            self._leave_no_workspace(failed=failed)
+
+    def _leave_no_workspace(self, *, failed: bool) -> None:
+        try:
             self._remove_workspace()
+        except MadError:
+            # The next session sweeps it; what failed before is what matters, an interrupt above all.
+            if not failed:
+                raise
 
     def execute(
         self,
@@ -133,11 +143,11 @@ class DockerRun:
 
         pump = LogPump(log, self._nonce, self._redactor, scanner, on_marker, on_output)
         with pump, closing(self._start(config)) as stream:
-            interrupt = _follow(supervisor, stream, pump)
+            interrupt = self._follow(supervisor, stream, pump)
             if supervisor.kept:
                 self._note_kept(pump)
         try:
-            if not supervisor.kept:
+            if not (supervisor.kept or self._deaf):
                 self._await_removal(broken=stream.broken or supervisor.stuck)
             result = self._result(supervisor, pump, scanner, artifacts, started)
             combine_logs(plan.image.build_log, log, artifacts / f"{plan.log_name}.live.log")
@@ -220,6 +230,24 @@ class DockerRun:
             if self._before.incomplete:
                 self._warnings.append("the model directory is too large to remember all of it before the run")
             self._since = self._control.let_go()
+
+    def _follow(
+        self, supervisor: Supervisor, stream: AttachedStream, pump: LogPump
+    ) -> KeyboardInterrupt | None:
+        """Follows the container to its end; an interrupt of the user makes that end come soon.
+
+        A second interrupt is not held back: the container is then removed at once.
+        """
+        try:
+            supervisor.follow(stream, pump.feed)
+        except KeyboardInterrupt as interrupt:
+            try:
+                supervisor.interrupt()
+                supervisor.follow(stream, pump.feed)
+            except MadError:
+                self._deaf = True
+            return interrupt
+        return None
 
     # ---- after --------------------------------------------------------------------------------------
 
@@ -312,23 +340,6 @@ class DockerRun:
             container.wait_gone(_REMOVAL_LIMIT)
         except MadError as error:
             self._warnings.append(error.message)
-
-
-def _follow(supervisor: Supervisor, stream: AttachedStream, pump: LogPump) -> KeyboardInterrupt | None:
-    """Follows the container to its end; an interrupt of the user makes that end come soon.
-
-    A second interrupt is not held back: the container is then removed at once.
-    """
-    try:
-        supervisor.follow(stream, pump.feed)
-    except KeyboardInterrupt as interrupt:
-        try:
-            supervisor.interrupt()
-            supervisor.follow(stream, pump.feed)
-        except MadError:  # the engine is deaf: closing the stream ends the container when it hears again
-            supervisor.stuck = True
-        return interrupt
-    return None
 
 
 def combine_logs(build_log: str, run_log: Path, combined: Path) -> None:
