@@ -65,7 +65,7 @@ def pytest_runtest_protocol(item):
     cpu, start = time.process_time(), time.perf_counter()
     result = yield
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    from pytest_madengine.plugin.items import run_key
+    from pytest_madengine.plugin.keys import run_key
 
     run = item.stash[run_key]
     facts = {"item": seconds, "cpu": cpu, "steps": dict(steps), "phases": dict(phases)}
@@ -103,7 +103,7 @@ STEPS: Final = (
     "pytest_madengine.executors.docker.run:DockerRun._result",
     "pytest_madengine.executors.docker.run:DockerRun._remove_workspace",
     "pytest_madengine.plugin.runner:RunningPlugin.keep",
-    "pytest_madengine.plugin.controller:Controller.accept",
+    "pytest_madengine.plugin.ledger:Ledger.accept",
 )
 
 

@@ -68,7 +68,7 @@ DURATIONS = json.loads((HERE / "durations.json").read_text())
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     if config.pluginmanager.hasplugin("madengine"):
-        from pytest_madengine.plugin.items import session_key
+        from pytest_madengine.plugin.keys import session_key
 
         session = config.stash.get(session_key, None)
         if session is not None:

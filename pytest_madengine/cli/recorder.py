@@ -36,7 +36,7 @@ class Recorder:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Checks what only a command line asks for."""
-        from pytest_madengine.plugin.items import session_key
+        from pytest_madengine.plugin.keys import session_key
 
         self.session = config.stash.get(session_key, None)
         if self._building and self.session is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _session(request: pytest.FixtureRequest) -> MadSession:
-    from pytest_madengine.plugin.items import session_key
+    from pytest_madengine.plugin.keys import session_key
 
     session = request.config.stash.get(session_key, None)
     if session is None:
@@ -33,7 +33,7 @@ def _session(request: pytest.FixtureRequest) -> MadSession:
 
 
 def _run(request: pytest.FixtureRequest) -> ItemRun:
-    from pytest_madengine.plugin.items import run_key
+    from pytest_madengine.plugin.keys import run_key
 
     run: ItemRun | None = request.node.stash.get(run_key, None)
     if run is None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_madengine.plugin.controller import Controller
+    from pytest_madengine.plugin.ledger import Ledger
     from pytest_madengine.results.record import RunRecord
     from pytest_madengine.session.session import MadSession
 
@@ -22,9 +22,9 @@ _COLUMNS = ("Performance", "Metric", "GPUs", "Reason", "Log")
 class HtmlColumns:
     """Hooks of pytest-html, in the controlling process."""
 
-    def __init__(self, session: MadSession, controller: Controller) -> None:
+    def __init__(self, session: MadSession, ledger: Ledger) -> None:
         self.session = session
-        self.controller = controller
+        self.ledger = ledger
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -54,7 +54,7 @@ class HtmlColumns:
         """Fills our columns; a test that is no model has empty cells."""
         if not cells:
             return
-        records = self.controller.records.get(report.nodeid, ())
+        records = self.ledger.records.get(report.nodeid, ())
         texts = self._cells(records[0]) if records else [""] * len(_COLUMNS)
         for offset, (name, text) in enumerate(zip(_COLUMNS, texts, strict=True)):
             cells.insert(2 + offset, f'<td class="col-{name.lower()}">{text}</td>')
@@ -62,7 +62,7 @@ class HtmlColumns:
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_html(self, report: Any, data: list[str]) -> None:
         """Shows why a model was skipped in place of the tuple that pytest keeps for it."""
-        records = self.controller.records.get(report.nodeid, ())
+        records = self.ledger.records.get(report.nodeid, ())
         if records and report.skipped:
             data[:] = [escape(records[0].reason)]
 
@@ -82,7 +82,7 @@ class HtmlColumns:
         if not record.log_file:
             return ""
         path = (self.session.directory / record.log_file).absolute()
-        page = Path(os.path.expandvars(self.controller.config.option.htmlpath)).expanduser().absolute()
+        page = Path(os.path.expandvars(self.ledger.config.option.htmlpath)).expanduser().absolute()
         href = quote(os.path.relpath(path, page.parent))
         return f'<a href="{escape(href)}" title="{escape(path.name)}">log</a>'
 

@@ -78,7 +78,7 @@ _ids_key = pytest.StashKey[ItemIds]()
 def item_ids(config: pytest.Config) -> ItemIds:
     """The ids of the session of this process, made once."""
     if _ids_key not in config.stash:
-        from pytest_madengine.plugin.items import session_key
+        from pytest_madengine.plugin.keys import session_key
 
         config.stash[_ids_key] = ItemIds(config.stash[session_key], config.rootpath)
     return config.stash[_ids_key]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_madengine.plugin.garbage import garbage_collector_paused
+from pytest_madengine.plugin.keys import run_key, session_key
+from pytest_madengine.plugin.markers import markers_key
 
 if TYPE_CHECKING:
     from pytest_madengine.pipeline.run import ItemRun
     from pytest_madengine.plan.runplan import DataMount, Image, Lease
     from pytest_madengine.session.session import ItemSpec, MadSession
-
-run_key = pytest.StashKey["ItemRun"]()
 
 
 def run_model(
@@ -140,26 +140,3 @@ class MadItem(pytest.Function):
         if isinstance(excinfo.value, MadError) and run_key in self.stash:
             return "\n".join(self.stash[run_key].failure_lines(excinfo.value))
         return super().repr_failure(excinfo)
-
-
-class Markers:
-    """The marks of tags, made once: making one costs more than attaching it.
-
-    :param names: marker name of each tag that can be one.
-    """
-
-    def __init__(self, names: dict[str, str]) -> None:
-        self._names = names
-        self._made: dict[tuple[str, ...], list[pytest.Mark]] = {}
-
-    def of(self, tags: tuple[str, ...]) -> list[pytest.Mark]:
-        """The marks of those tags that can be markers."""
-        made = self._made.get(tags)
-        if made is None:
-            names = [self._names[tag] for tag in tags if tag in self._names]
-            made = self._made[tags] = [getattr(pytest.mark, name).mark for name in names]
-        return made
-
-
-session_key = pytest.StashKey["MadSession"]()
-markers_key = pytest.StashKey[Markers]()

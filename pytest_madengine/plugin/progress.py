@@ -11,7 +11,7 @@ from pytest_madengine.plugin.compat import swap_terminal_file, uncaptured_stream
 from pytest_madengine.util.text import log_line
 
 if TYPE_CHECKING:
-    from pytest_madengine.plugin.controller import Controller
+    from pytest_madengine.plugin.ledger import Ledger
     from pytest_madengine.session.session import MadSession
 
 #: Seconds between looks at the running items.
@@ -26,11 +26,9 @@ class Progress:
     It reads only files and node ids, so that it works the same with and without xdist.
     """
 
-    def __init__(
-        self, session: MadSession, controller: Controller, reporter: Any, heartbeat: float | None
-    ) -> None:
+    def __init__(self, session: MadSession, ledger: Ledger, reporter: Any, heartbeat: float | None) -> None:
         self.session = session
-        self.controller = controller
+        self.ledger = ledger
         self.reporter = reporter
         self.heartbeat = heartbeat
         self._stream: IO[str] | None = None
@@ -70,7 +68,7 @@ class Progress:
         with self._lock:
             self._running[nodeid] = time.monotonic()
             if self.session.settings.live:
-                self._tails[nodeid] = LogTail(self.controller.ids.name(nodeid), self._directory(nodeid))
+                self._tails[nodeid] = LogTail(self.ledger.ids.name(nodeid), self._directory(nodeid))
 
     def finished(self, nodeid: str) -> None:
         """An item ended; its output is shown to the end."""
@@ -81,7 +79,7 @@ class Progress:
                 self._show(tail)
 
     def _directory(self, nodeid: str) -> Path:
-        spec = self.controller.ids.spec(nodeid)
+        spec = self.ledger.ids.spec(nodeid)
         return self.session.directory if spec is None else self.session.artifacts(spec)
 
     def _loop(self) -> None:
@@ -97,9 +95,9 @@ class Progress:
 
     def _text(self) -> str:
         now = time.monotonic()
-        done = len(self.controller.records)
-        total = done + len(self.controller.expected)
-        name = self.controller.ids.name
+        done = len(self.ledger.records)
+        total = done + len(self.ledger.expected)
+        name = self.ledger.ids.name
         names = [f"{name(nodeid)} {now - since:.0f} s" for nodeid, since in self._running.items()]
         return f"{done}/{total} done, running: {', '.join(names) or 'nothing'}"
 

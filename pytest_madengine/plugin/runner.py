@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_madengine.catalog.files import MODEL_FILES
 from pytest_madengine.plugin.itemids import item_ids
-from pytest_madengine.plugin.items import MadFile, MadItem, run_key
+from pytest_madengine.plugin.items import MadFile, MadItem
+from pytest_madengine.plugin.keys import run_key
+from pytest_madengine.plugin.wire import attach
 from pytest_madengine.results.cleaning import Gate
 from pytest_madengine.results.record import Outcome, RunRecord
 from pytest_madengine.util.text import log_line
@@ -18,8 +20,8 @@ from pytest_madengine.util.text import log_line
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_madengine.pipeline.record import Journal
     from pytest_madengine.pipeline.run import ItemRun
+    from pytest_madengine.results.journal import Journal
     from pytest_madengine.session.session import ItemSpec, MadSession
 
 #: Records of plain tests that used ``mad_run``.
@@ -30,7 +32,7 @@ class RunningPlugin:
     """Hooks of the process that collects and runs items (a worker, or the only process)."""
 
     def __init__(self, config: pytest.Config, session: MadSession) -> None:
-        from pytest_madengine.pipeline.record import Journal
+        from pytest_madengine.results.journal import Journal
 
         self.config = config
         self.session = session
@@ -79,8 +81,18 @@ class RunningPlugin:
             item.stash[run_key] = run
             self.current = (item, run)
             if not self.session.plan_only:
-                self.journal.start(item.nodeid, item.spec, self.worker)
+                self.begin(item.nodeid, item.spec)
         return (yield)
+
+    def begin(self, nodeid: str, spec: ItemSpec) -> None:
+        """Notes in the journal that an item starts in this process."""
+        self.journal.start(
+            nodeid,
+            item=spec.name,
+            model=spec.selected.model.name,
+            directory=spec.directory,
+            worker=self.worker,
+        )
 
     def make_run(self, spec: ItemSpec, item_id: str) -> ItemRun:
         """The state of an item, wired to the user's hooks."""
@@ -150,7 +162,7 @@ class RunningPlugin:
 
     def keep(self, run: ItemRun, nodeid: str) -> RunRecord:
         """Makes the record and saves it beside the artifacts and in the journal."""
-        from pytest_madengine.pipeline.record import save_record
+        from pytest_madengine.results.journal import save_record
 
         record = run.record()
         try:
@@ -191,21 +203,11 @@ class RunningPlugin:
         self.current = None
         run.decide(Outcome.FAILURE, "interrupted")
         record = self.keep(run, item.nodeid)
-        from pytest_madengine.plugin.controller import controller_key
+        from pytest_madengine.plugin.ledger import ledger_key
 
-        controller = self.config.stash.get(controller_key, None)
-        if controller is not None:
-            controller.accept(item.nodeid, [record])
-
-
-def attach(report: pytest.TestReport, records: list[RunRecord]) -> None:
-    """Puts records on a report in a form that xdist carries to the controlling process."""
-    report.mad_records = [record.to_dict() for record in records]  # type: ignore[attr-defined]
-
-
-def records_on(report: Any) -> list[RunRecord]:
-    """The records a report carries."""
-    return [RunRecord.from_dict(entry) for entry in getattr(report, "mad_records", ())]
+        ledger = self.config.stash.get(ledger_key, None)
+        if ledger is not None:
+            ledger.accept(item.nodeid, [record])
 
 
 def run_selector(
@@ -248,7 +250,7 @@ def _drive(plugin: RunningPlugin, run: ItemRun) -> RunRecord:
     from pytest_madengine.errors import MadError
 
     run.session.make_directory()
-    plugin.journal.start(run.item_id, run.spec, plugin.worker)
+    plugin.begin(run.item_id, run.spec)
     held = None
     try:
         reason = run.skip_reason()

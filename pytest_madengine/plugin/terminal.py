@@ -11,7 +11,7 @@ from pytest_madengine.plugin.progress import Progress
 from pytest_madengine.results.record import Outcome, RunRecord
 
 if TYPE_CHECKING:
-    from pytest_madengine.plugin.controller import Controller
+    from pytest_madengine.plugin.ledger import Ledger
     from pytest_madengine.session.session import MadSession
 
 _STYLE = {Outcome.SUCCESS: "green", Outcome.FAILURE: "red", Outcome.SKIPPED: "yellow"}
@@ -26,12 +26,12 @@ WARNINGS = 20
 class TerminalView:
     """Hooks of the terminal, in the controlling process."""
 
-    def __init__(self, config: pytest.Config, session: MadSession, controller: Controller) -> None:
+    def __init__(self, config: pytest.Config, session: MadSession, ledger: Ledger) -> None:
         self.config = config
         self.session = session
-        self.controller = controller
+        self.ledger = ledger
         heartbeat = options.seconds(config, "heartbeat", session.settings.environ)
-        self.progress = Progress(session, controller, None, heartbeat)
+        self.progress = Progress(session, ledger, None, heartbeat)
         self._started = False
 
     def pytest_report_header(self) -> list[str]:
@@ -50,7 +50,7 @@ class TerminalView:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Shows what looked wrong in the repository, as pytest warnings."""
-        from pytest_madengine.plugin.activation import MadWarning
+        from pytest_madengine.plugin.messages import MadWarning
 
         for warned in dict.fromkeys(self.session.warnings):
             text = f"{warned.file}: {warned.message}" if warned.file else warned.message
@@ -62,7 +62,7 @@ class TerminalView:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """An item starts (under xdist: on a worker)."""
-        if nodeid in self.controller.expected:
+        if nodeid in self.ledger.expected:
             if not self._started:
                 self._started = True
                 self.progress.start()
@@ -88,15 +88,15 @@ class TerminalView:
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """A table of all models, then where the results are and what could not be written."""
-        records = [record for records in self.controller.records.values() for record in records]
+        records = [record for records in self.ledger.records.values() for record in records]
         if records and not self.config.pluginmanager.hasplugin(COMMAND_LINE):
             terminalreporter.write_sep("=", "MAD models")
             self._table(terminalreporter, records)
             self._places(terminalreporter, records)
         self._warnings(terminalreporter, records)
-        for text in self.controller.reaped:
+        for text in self.ledger.reaped:
             terminalreporter.write_line(f"mad: {text}")
-        for text in self.controller.sink_errors:
+        for text in self.ledger.sink_errors:
             terminalreporter.write_line(f"ERROR results: {text}", red=True, bold=True)
 
     def _table(self, reporter: Any, records: list[RunRecord]) -> None:

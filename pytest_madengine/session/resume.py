@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_madengine.errors import ConfigError
-from pytest_madengine.pipeline.record import Journal
+from pytest_madengine.results.journal import Journal
 from pytest_madengine.results.record import Outcome, RunRecord
 
 

@@ -37,10 +37,14 @@ def commands_off(environ: Mapping[str, str], write: Callable[[str], None]) -> It
 
 
 class CiOutputs:
-    """Hooks of the controlling process.  An output that cannot be written disturbs no other sink."""
+    """Hooks of the controlling process.  An output that cannot be written disturbs no other sink.
 
-    def __init__(self, session: MadSession) -> None:
+    :param on_error: told what failed, and at what.
+    """
+
+    def __init__(self, session: MadSession, on_error: Callable[[Exception, str], None]) -> None:
         self.session = session
+        self._on_error = on_error
         settings = session.settings
         self._on_github = settings.github_summary and settings.environ.get("GITHUB_ACTIONS") == "true"
         summary = settings.environ.get("GITHUB_STEP_SUMMARY") if settings.github_summary else ""
@@ -94,12 +98,10 @@ class CiOutputs:
             terminalreporter.write_line(note)
 
     def _try(self, config: pytest.Config, what: str, write: Callable[[], None]) -> None:
-        from pytest_madengine.plugin.controller import controller_key
-
         try:
             write()
         except Exception as error:  # noqa: BLE001 - recorded: shown at the end, and the session fails
-            config.stash[controller_key].note_sink_error(error, what)
+            self._on_error(error, what)
 
     def _append_summary(self, records: Sequence[RunRecord]) -> None:
         from pytest_madengine.reports.ci.github import SUMMARY_LIMIT, step_summary

@@ -60,7 +60,7 @@ class BashExecutor:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
-    from pytest_madengine.plugin.items import session_key
+    from pytest_madengine.plugin.keys import session_key
 
     session = config.stash.get(session_key, None)
     if session is not None:

@@ -39,7 +39,7 @@ class PhaseExecutor(BashExecutor):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session):
-    from pytest_madengine.plugin.items import session_key
+    from pytest_madengine.plugin.keys import session_key
 
     mad = session.config.stash.get(session_key, None)
     if mad is not None:

@@ -43,16 +43,12 @@ UPWARD: Final[tuple[str, ...]] = (
     "perfcsv.sidefiles -> reports.pages.csvpage",
     "perfcsv.sidefiles -> reports.pages.records",
     "reports.pages.site -> session.session",
-    "session.resume -> pipeline.record",
-    "sinks.ci -> plugin.controller",
 )
 #: Modules that import each other and await their cut.  This list only gets shorter.
 CIRCLES: Final[tuple[str, ...]] = (
-    "manifest.items pipeline.fingerprint pipeline.image pipeline.plan pipeline.pull pipeline.push "
-    "pipeline.record pipeline.run session.distinct session.factory session.resume session.session "
-    "session.worker",
-    "plugin.activation plugin.controller plugin.html plugin.progress plugin.runner plugin.terminal "
-    "plugin.xdist.workers sinks.ci",
+    "manifest.items session.distinct session.session session.worker",
+    "pipeline.fingerprint pipeline.image pipeline.plan pipeline.pull pipeline.push pipeline.record "
+    "pipeline.run",
 )
 
 #: What the core must not know of: test runner, engines, network, data bases, chance.

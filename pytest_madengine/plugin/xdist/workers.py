@@ -51,7 +51,7 @@ def register(config: pytest.Config, session: MadSession) -> None:
     if not why:
         config.pluginmanager.register(Parallel(session), "madengine-parallel")
         return
-    from pytest_madengine.plugin.activation import MadWarning
+    from pytest_madengine.plugin.messages import MadWarning
 
     text = f"models are scheduled by xdist, without regard to GPUs: {why}"
     try:
