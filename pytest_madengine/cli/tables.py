@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from pytest_madengine.results.record import RunRecord
-    from pytest_madengine.session.session import ItemSpec, MadSession
+    from pytest_madengine.session.items import ItemSpec
+    from pytest_madengine.session.session import MadSession
 
 #: Models shown before a run.
 SHOWN: Final = 50

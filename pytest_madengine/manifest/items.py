@@ -1,9 +1,9 @@
-"""Items of a build manifest and of a batch manifest: what is selected from them (contract 9.2, 9.3)."""
+"""Items of a build manifest: what is selected from them (contract 9.2, 9.3)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_madengine.catalog.ids import item_name, parameters_text
 from pytest_madengine.catalog.model import Model, Parameter, Selected
 from pytest_madengine.errors import BuildError, ConfigError, MadError, SelectorError, Warned
-from pytest_madengine.secrets import MASK
-from pytest_madengine.session.distinct import check_blocks, distinct
-from pytest_madengine.util import jsontext
+from pytest_madengine.manifest.references import revealed
+from pytest_madengine.secrets import MASK, Redactor
 
 if TYPE_CHECKING:
+    from pytest_madengine.context.types import HostFacts
     from pytest_madengine.manifest.reader import FailedBuild, ImageBlock, Manifest, ManifestEntry
-    from pytest_madengine.session.session import ItemSpec, MadSession
 
 
 #: Objects of the context in which references are resolved by those who use them.
@@ -36,16 +35,6 @@ class Chosen:
     #: Dockerfile base and architecture: parts of the name where several entries would share it.
     base: str = ""
     arch: str = ""
-
-
-@dataclass(frozen=True)
-class BatchEntry:
-    """One entry of a batch manifest (contract 9.3)."""
-
-    model_name: str
-    build_new: bool = False
-    registry: str = ""
-    registry_image: str = ""
 
 
 # ---- build manifest -----------------------------------------------------------------------------------
@@ -194,52 +183,6 @@ def _masked(value: Any) -> Any:
     return [_masked(part) for part in value] if isinstance(value, list) else value
 
 
-def resolved_spec(session: MadSession, spec: ItemSpec, credentials: Mapping[str, Any]) -> ItemSpec:
-    """The item with the secrets of this host in place of the references of its entry.
-
-    :raises CredentialError: this host has no such variable or credential.
-    """
-    from pytest_madengine.manifest.references import has_references, resolve
-    from pytest_madengine.secrets import secrets_in
-
-    manifest = session.manifest
-    if manifest is None or spec.block is None or spec.error is not None:
-        return spec
-    entry = next(entry for entry in manifest.entries if entry.image.key == spec.block.key)
-    if not has_references(entry.model):
-        return spec
-    environ, selected = session.settings.environ, spec.selected
-    found = resolve(dict(entry.model), environ, credentials, f"model {selected.model.name}")
-    session.redactor.add(*secrets_in(found))
-    full = select_entry(_as_written(found), entry.parameters, manifest.path, session.settings.root)
-    return replace(spec, selected=Selected(full.model, selected.parameters))
-
-
-def _as_written(entry: Mapping[str, Any]) -> Any:
-    """The entry with its secrets; a ``$`` in one of them names no variable of this host."""
-    from pytest_madengine.plan.expansion import escaped
-    from pytest_madengine.secrets import Secret
-
-    expanded = ("env_vars", "additional_docker_run_options")
-
-    def safe(value: Any) -> Any:
-        if isinstance(value, Secret):
-            return Secret(escaped(value.reveal()))
-        return {key: safe(part) for key, part in value.items()} if isinstance(value, Mapping) else value
-
-    return _revealed({key: safe(part) if key in expanded else part for key, part in entry.items()})
-
-
-def _revealed(value: Any) -> Any:
-    from pytest_madengine.secrets import Secret
-
-    if isinstance(value, Secret):
-        return value.reveal()
-    if isinstance(value, Mapping):
-        return {key: _revealed(part) for key, part in value.items()}
-    return [_revealed(part) for part in value] if isinstance(value, list) else value
-
-
 def source_of(name: str, path: Path, root: Path) -> str:
     """The file under which an item of a manifest is collected, so that its node id stays the same.
 
@@ -259,42 +202,30 @@ def source_of(name: str, path: Path, root: Path) -> str:
         return str(path.resolve())
 
 
-def specs_of_manifest(session: MadSession) -> list[ItemSpec]:
-    """The items of the manifest of a session."""
-    from pytest_madengine.session.session import ItemSpec
-
-    specs = []
-    for chosen in session.chosen:
-        base = ":".join(filter(None, (chosen.base, chosen.arch)))
-        specs.append(
-            ItemSpec(
-                item_name(chosen.selected, base),
-                chosen.selected,
-                error=chosen.error,
-                block=chosen.image,
-                arch=chosen.arch,
-            )
-        )
-    return distinct(specs)
-
-
-def context_of(manifest: Manifest, session: MadSession) -> Mapping[str, Any]:
+def context_of(
+    manifest: Manifest,
+    facts: HostFacts,
+    environ: Mapping[str, str],
+    credentials: Callable[[], Mapping[str, Any]],
+    redactor: Redactor,
+) -> Mapping[str, Any]:
     """The context of a manifest as this host may use it.
 
     A vendor that is not that of the GPUs here is left out: images for it are skipped, others run.
 
+    :param credentials: asked for only when there are references.
+    :param redactor: gets the secrets that were found.
     :raises CredentialError: a reference outside of the variables cannot be resolved here.
     """
     from pytest_madengine.manifest.references import has_references, resolve
     from pytest_madengine.secrets import secrets_in
 
-    facts = session.host_facts
     context = dict(manifest.context)
     for key, value in context.items():
         if key not in _VARIABLES and has_references(value):
-            found = resolve(value, session.settings.environ, session.credentials, f"context: {key}")
-            session.redactor.add(*secrets_in(found))
-            context[key] = _revealed(found)
+            found = resolve(value, environ, credentials(), f"context: {key}")
+            redactor.add(*secrets_in(found))
+            context[key] = revealed(found)
     vendor = str(context.get("gpu_vendor") or "").upper()
     if facts.gpus and vendor not in ("", facts.gpu_vendor):
         del context["gpu_vendor"]
@@ -304,38 +235,21 @@ def context_of(manifest: Manifest, session: MadSession) -> Mapping[str, Any]:
 # ---- batch manifest -----------------------------------------------------------------------------------
 
 
-def read_batch(path: Path) -> tuple[BatchEntry, ...]:
-    """The entries of a batch manifest.
+def check_blocks(manifest: Manifest, items: Iterable[Chosen]) -> None:
+    """Refuses images of a manifest that one name stands for, where nothing else says which is which.
 
-    :raises ConfigError: the file cannot be read, or an entry is wrong; the text names file and entry.
+    :raises ConfigError: two of them; the message names both.
     """
-    try:
-        raw = jsontext.read(path)
-    except OSError as error:
-        raise ConfigError(f"--mad-batch-manifest {path}: {error.strerror or error}") from None
-    except jsontext.JsonTextError as error:
-        raise ConfigError(f"--mad-batch-manifest {path}: not JSON: {error}") from None
-    if not isinstance(raw, list) or not raw:
-        raise ConfigError(f"--mad-batch-manifest {path}: it must be a JSON list with at least one model")
-    entries = tuple(
-        _batch_entry(value, f"--mad-batch-manifest {path}: entry {n}") for n, value in enumerate(raw)
-    )
-    twice = [name for name, count in Counter(entry.model_name for entry in entries).items() if count > 1]
-    if twice:
-        raise ConfigError(f"--mad-batch-manifest {path}: {twice[0]} is listed twice")
-    return entries
-
-
-def _batch_entry(value: object, where: str) -> BatchEntry:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} must be an object")
-    texts = {name: value.get(name) or "" for name in ("model_name", "registry", "registry_image")}
-    for name, text in texts.items():
-        if not isinstance(text, str):
-            raise ConfigError(f"{where}: {name} must be text")
-    if not texts["model_name"].strip():
-        raise ConfigError(f"{where}: model_name is required")
-    build_new = value.get("build_new", False)
-    if not isinstance(build_new, bool):
-        raise ConfigError(f"{where}: build_new must be true or false")
-    return BatchEntry(texts["model_name"].strip(), build_new, texts["registry"], texts["registry_image"])
+    first: dict[tuple[str, str, str], ImageBlock] = {}
+    for block in (item.image for item in items if item.image is not None):
+        if block.given or block.image_id or block.registry_digest or not block.dockerfile:
+            continue
+        # One image for several parameters of a model is no collision.
+        known = first.setdefault((block.docker_image, block.registry, block.registry_image), block)
+        if known.dockerfile != block.dockerfile:
+            raise ConfigError(
+                f"manifest {manifest.path}: built_images[{known.key!r}] ({known.dockerfile}) and "
+                f"built_images[{block.key!r}] ({block.dockerfile}) have one docker_image, "
+                f"{block.docker_image}, and no image_id: both would run the image built last",
+                hint="build them again, under names that differ in more than case",
+            )

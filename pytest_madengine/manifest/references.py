@@ -151,3 +151,13 @@ def _at(tree: Any, path: list[str]) -> Any:
     for part in path:
         tree = tree.get(part) if isinstance(tree, Mapping) else None
     return tree
+
+
+def revealed(value: Any) -> Any:
+    from pytest_madengine.secrets import Secret
+
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {key: revealed(part) for key, part in value.items()}
+    return [revealed(part) for part in value] if isinstance(value, list) else value

@@ -12,7 +12,8 @@ from pytest_madengine.errors import MadError
 
 if TYPE_CHECKING:
     from pytest_madengine.images.builder import BuildRequest
-    from pytest_madengine.session.session import ItemSpec, MadSession
+    from pytest_madengine.session.items import ItemSpec
+    from pytest_madengine.session.session import MadSession
 
 
 #: Seconds given to the threads whose builds were ended.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_madengine.errors import MadError
 
 if TYPE_CHECKING:
-    from pytest_madengine.manifest.items import BatchEntry
+    from pytest_madengine.manifest.batch import BatchEntry
     from pytest_madengine.manifest.references import References
     from pytest_madengine.pipeline.run import ItemRun
     from pytest_madengine.plan.runplan import Image

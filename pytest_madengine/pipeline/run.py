@@ -17,7 +17,8 @@ from pytest_madengine.errors import CredentialError, EngineError, MadError, Plan
 from pytest_madengine.plan.runplan import DataMount, Image, Lease, RunPlan
 from pytest_madengine.results.cleaning import Gate
 from pytest_madengine.results.record import Attempt, Metric, Outcome, RunRecord
-from pytest_madengine.session.session import ItemSpec, MadSession
+from pytest_madengine.session.items import ItemSpec
+from pytest_madengine.session.session import MadSession
 from pytest_madengine.util.files import append_line, utc_now, utc_precise
 from pytest_madengine.util.text import clip
 
@@ -131,7 +132,7 @@ class ItemRun:
         :raises CredentialError: it is not.
         """
         from pytest_madengine.credentials import credential_of
-        from pytest_madengine.manifest.items import resolved_spec
+        from pytest_madengine.pipeline.references import resolved_spec
 
         self.spec = resolved_spec(self.session, self.spec, self.credentials)
         model = self.spec.selected.model

@@ -77,7 +77,7 @@ def _register_controller(config: pytest.Config, session: MadSession) -> None:
         manager.register(DatabaseSink(session), "madengine-database")
     manager.register(Summaries(session), "madengine-summaries")
     if session.settings.report is not None:
-        from pytest_madengine.reports.pages.site import SiteSink
+        from pytest_madengine.sinks.site import SiteSink
 
         manager.register(SiteSink(session, session.settings.report), "madengine-report")
     if _wants_ci_outputs(session):

@@ -42,7 +42,9 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Gives an xdist worker this session's run id, facts and selection."""
-        node.workerinput["mad"] = self.session.to_worker()
+        from pytest_madengine.session.worker import to_worker
+
+        node.workerinput["mad"] = to_worker(self.session)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

@@ -15,7 +15,8 @@ from pytest_madengine.plugin.markers import markers_key
 if TYPE_CHECKING:
     from pytest_madengine.pipeline.run import ItemRun
     from pytest_madengine.plan.runplan import DataMount, Image, Lease
-    from pytest_madengine.session.session import ItemSpec, MadSession
+    from pytest_madengine.session.items import ItemSpec
+    from pytest_madengine.session.session import MadSession
 
 
 def run_model(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from pytest_madengine.pipeline.run import ItemRun
     from pytest_madengine.results.journal import Journal
-    from pytest_madengine.session.session import ItemSpec, MadSession
+    from pytest_madengine.session.items import ItemSpec
+    from pytest_madengine.session.session import MadSession
 
 #: Records of plain tests that used ``mad_run``.
 records_key = pytest.StashKey[list[RunRecord]]()

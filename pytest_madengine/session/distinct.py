@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_madengine.catalog.ids import item_name
-from pytest_madengine.errors import ConfigError
 from pytest_madengine.util.files import safe_name
 
 if TYPE_CHECKING:
-    from pytest_madengine.manifest.items import Chosen
-    from pytest_madengine.manifest.reader import ImageBlock, Manifest
-    from pytest_madengine.session.session import ItemSpec
+    from pytest_madengine.session.items import ItemSpec
 
 _SEPARATORS: Final = dict.fromkeys(code for code in range(128) if not chr(code).isalnum())
 _OTHER: Final = re.compile(r"[^a-z0-9]+")
@@ -141,23 +138,3 @@ def _similar(specs: Sequence[ItemSpec]) -> Iterator[Mapping[tuple[str, str], lis
 
 def _digest(source: tuple[str, str]) -> str:
     return hashlib.sha256("\0".join(source).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-
-
-def check_blocks(manifest: Manifest, items: Iterable[Chosen]) -> None:
-    """Refuses images of a manifest that one name stands for, where nothing else says which is which.
-
-    :raises ConfigError: two of them; the message names both.
-    """
-    first: dict[tuple[str, str, str], ImageBlock] = {}
-    for block in (item.image for item in items if item.image is not None):
-        if block.given or block.image_id or block.registry_digest or not block.dockerfile:
-            continue
-        # One image for several parameters of a model is no collision.
-        known = first.setdefault((block.docker_image, block.registry, block.registry_image), block)
-        if known.dockerfile != block.dockerfile:
-            raise ConfigError(
-                f"manifest {manifest.path}: built_images[{known.key!r}] ({known.dockerfile}) and "
-                f"built_images[{block.key!r}] ({block.dockerfile}) have one docker_image, "
-                f"{block.docker_image}, and no image_id: both would run the image built last",
-                hint="build them again, under names that differ in more than case",
-            )

@@ -9,7 +9,8 @@ from typing import Any
 
 from pytest_madengine.catalog.model import Selected
 from pytest_madengine.errors import ConfigError, Warned
-from pytest_madengine.manifest.items import BatchEntry, choose, read_batch
+from pytest_madengine.manifest.batch import BatchEntry, read_batch
+from pytest_madengine.manifest.items import choose
 from pytest_madengine.options import DEFAULT_MANIFEST
 from pytest_madengine.session.session import MadSession
 from pytest_madengine.settings import Settings

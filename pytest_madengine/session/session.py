@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_madengine.catalog.files import MODEL_FILES
 from pytest_madengine.catalog.model import Selected
 from pytest_madengine.context.types import Context, HostFacts
-from pytest_madengine.errors import ConfigError, DockerfileError, MadError, Warned
+from pytest_madengine.errors import ConfigError, DockerfileError, Warned
 from pytest_madengine.secrets import Redactor, secrets_in
 from pytest_madengine.session.distinct import DirectoryNames, distinct
+from pytest_madengine.session.items import ItemSpec
 from pytest_madengine.settings import Settings
 from pytest_madengine.util.files import private_directory
 
@@ -34,37 +35,13 @@ if TYPE_CHECKING:
     from pytest_madengine.images.builder import ImageBuilder
     from pytest_madengine.images.dockerfile import DockerfileIndex, DockerfileMatch
     from pytest_madengine.images.transfer import Transfers
-    from pytest_madengine.manifest.items import BatchEntry, Chosen
-    from pytest_madengine.manifest.reader import ImageBlock, Manifest
+    from pytest_madengine.manifest.batch import BatchEntry
+    from pytest_madengine.manifest.items import Chosen
+    from pytest_madengine.manifest.reader import Manifest
     from pytest_madengine.plan.builder import HostAbilities
     from pytest_madengine.plan.tools import ToolsConfig
     from pytest_madengine.results.record import RunRecord
     from pytest_madengine.scheduling.leases import GpuLeases
-
-
-@dataclass(frozen=True)
-class ItemSpec:
-    """One item before anything is prepared: (model, parameters, Dockerfile)."""
-
-    name: str
-    selected: Selected
-    #: ``None`` when an image is given, or no Dockerfile matches (then ``error`` says why).
-    dockerfile: DockerfileMatch | None = None
-    error: MadError | None = None
-    #: Directory of the item below the session directory.
-    directory: str = ""
-    #: The image of a manifest, with ``--mad-manifest``.
-    block: ImageBlock | None = None
-    #: Target architecture, when one image per architecture is built or was built.
-    arch: str = ""
-    #: Part of the image name where another item's would be the same.
-    image_suffix: str = ""
-
-    @property
-    def base(self) -> str:
-        """Dockerfile file name without ``.Dockerfile``; empty without one."""
-        source = self.dockerfile or self.block
-        return source.base if source is not None else ""
 
 
 #: Where everybody may make files.
@@ -178,7 +155,15 @@ class MadSession:
                 "build_args": self.tools.docker_build_args,
                 "environment": self.tools.docker_environment,
             },
-            manifest=context_of(self.manifest, self) if self.manifest is not None else None,
+            manifest=context_of(
+                self.manifest,
+                self.host_facts,
+                self.settings.environ,
+                lambda: self.credentials,
+                self.redactor,
+            )
+            if self.manifest is not None
+            else None,
             facts=self.host_facts,
             gpus=self.settings.gpus,
         )
@@ -348,9 +333,9 @@ class MadSession:
         if self.manifest is None:
             specs = self.specs_of(self.selected)
         else:
-            from pytest_madengine.manifest.items import specs_of_manifest
+            from pytest_madengine.session.items import specs_of_manifest
 
-            specs = specs_of_manifest(self)
+            specs = distinct(specs_of_manifest(self.chosen))
         for spec in specs:
             result.setdefault(spec.selected.model.source, []).append(spec)
         return result
@@ -397,12 +382,6 @@ class MadSession:
         return successes(settings.results_dir, settings.resume, self.run_id) if settings.resume else {}
 
     # ---- to the workers -----------------------------------------------------------------------------
-
-    def to_worker(self) -> str:
-        """What an xdist worker needs to be the same session, as JSON without secrets."""
-        from pytest_madengine.session.worker import to_worker
-
-        return to_worker(self)
 
     def close(self) -> None:
         """Closes the services that were used: connections, shared directories."""

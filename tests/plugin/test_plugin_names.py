@@ -12,7 +12,7 @@ from pytest_madengine.catalog.model import Model, Parameter, Selected
 from pytest_madengine.images.dockerfile import DockerfileMatch, bases_of
 from pytest_madengine.images.naming import image_name
 from pytest_madengine.session.distinct import DirectoryNames, distinct
-from pytest_madengine.session.session import ItemSpec
+from pytest_madengine.session.items import ItemSpec
 
 
 def spec(model: str, file: str = "x.ubuntu", *, name: str = "", **more: Any) -> ItemSpec:

@@ -38,15 +38,11 @@ CORE: Final = {"results", "catalog", "context", "plan", "gate"}
 #: Imports that run up or sideways and await their cut.  This list only gets shorter.
 UPWARD: Final[tuple[str, ...]] = (
     "manifest.items -> images.dockerfile",
-    "manifest.items -> session.distinct",
-    "manifest.items -> session.session",
     "perfcsv.sidefiles -> reports.pages.csvpage",
     "perfcsv.sidefiles -> reports.pages.records",
-    "reports.pages.site -> session.session",
 )
 #: Modules that import each other and await their cut.  This list only gets shorter.
 CIRCLES: Final[tuple[str, ...]] = (
-    "manifest.items session.distinct session.session session.worker",
     "pipeline.fingerprint pipeline.image pipeline.plan pipeline.pull pipeline.push pipeline.record "
     "pipeline.run",
 )

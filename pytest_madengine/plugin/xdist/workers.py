@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pytest_madengine.plan.gpus import GpuDemand
     from pytest_madengine.plugin.itemids import ItemIds
     from pytest_madengine.plugin.xdist.scheduler import Need, PackedScheduling
-    from pytest_madengine.session.session import ItemSpec, MadSession
+    from pytest_madengine.session.items import ItemSpec
+    from pytest_madengine.session.session import MadSession
 
 #: Modules that the first item of a worker needs, and not its collection.
 FIRST_ITEM = (

@@ -21,6 +21,7 @@ from pytest_madengine.reports.pages.page import render
 from pytest_madengine.reports.pages.records import linker, matches, page_of_csv, page_of_records, read_records
 from pytest_madengine.results.columns import build_columns
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
+from pytest_madengine.sinks import site as site_sink
 
 
 def record(session: str, item: str = "m", value: str = "1", **fields: Any) -> RunRecord:
@@ -235,12 +236,12 @@ def test_site_from_a_history_database(tmp_path: Path) -> None:
     given = [record("s", reason="r"), record("ss", "n")]
     with HistoryStore(url) as history:
         history.add(given)
-    found = reporting.history_records(url)
+    found = site_sink.history_records(url)
     assert found.records == documents(*given)
     assert not found.notes
-    assert reporting.history_records(url, limit=1).notes
+    assert site_sink.history_records(url, limit=1).notes
     with pytest.raises(HistoryError):
-        reporting.history_records(f"sqlite:///{tmp_path}/absent/history.db")
+        site_sink.history_records(f"sqlite:///{tmp_path}/absent/history.db")
 
 
 def test_page_of_csv_says_what_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
