@@ -118,6 +118,7 @@ class Collector:
         """Brings the whole model directory to the artifacts directory, as it is."""
         if not self.copy and not os.path.lexists(target):
             with contextlib.suppress(OSError):
+                _remove_special(self.model_dir)
                 self.model_dir.rename(target)
                 return
         try:
@@ -283,6 +284,18 @@ def _copy(source: Path, target: Path) -> None:
         state = os.fstat(stream.fileno())
         os.utime(copy.fileno(), ns=(state.st_atime_ns, state.st_mtime_ns))
         os.fchmod(copy.fileno(), stat.S_IMODE(state.st_mode))
+
+
+def _remove_special(directory: Path) -> None:
+    """Removes pipes, sockets and devices below a directory: whoever reads one later would wait for ever."""
+    waiting = [directory]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif not (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
+                    Path(entry.path).unlink()
 
 
 def _copy_regular(source: str, target: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from pytest_madengine.history.csvrows import is_empty, parse_csv, read_file
 from pytest_madengine.history.rowkeys import row_keys
 from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.util import jsontext
+from pytest_madengine.util.files import open_regular, read_regular
 
 #: Columns of perf.csv that hold numbers.  The others are text whatever they look like: a commit of digits
 #: only is no number.
@@ -31,6 +33,8 @@ _INT64: Final = 2**63
 #: Bytes of the end of a log that are stored: a document may have 16 MiB.
 LOG_LIMIT: Final = 1024 * 1024
 _LOGS_LIMIT: Final = 8 * 1024 * 1024
+#: Bytes of a description of a host that is read.
+_ENVIRONMENT_LIMIT: Final = 8 * 1024 * 1024
 _SECTION: Final = re.compile(r"-+ Section: (?P<tag>.+?) -+")
 
 
@@ -50,13 +54,16 @@ class ResultFiles:
 def read_results(path: Path) -> ResultFiles:
     """A result file, or a directory with ``perf_entry.csv``, ``*env.csv`` and ``*.log``.
 
+    A model may have made what lies in the directory beside the table: links and pipes there are left out.
+
     :raises ConfigError: it cannot be read or is neither CSV nor JSON.
     """
     if not path.is_dir():
         return _read_rows(path)
     found = _read_rows(path / "perf_entry.csv")
-    environments = {file.stem: parse_environment(read_file(file)) for file in sorted(path.glob("*env.csv"))}
-    logs, warnings = _read_logs(path)
+    environments, warnings = _read_environments(path)
+    logs, more = _read_logs(path)
+    warnings += more
     # Of one run there is one environment: its sections stand at the top.
     system_env = next(iter(environments.values())) if len(environments) == 1 else environments
     return ResultFiles(found.rows, found.keys, str(path), system_env, logs, tuple(warnings))
@@ -164,16 +171,36 @@ def _collect(section: dict[str, Any], name: str, value: str) -> None:
         section[name] = [section[name], value]
 
 
+def _read_environments(directory: Path) -> tuple[dict[str, Any], list[str]]:
+    found: dict[str, Any] = {}
+    warnings = []
+    for path in sorted(directory.glob("*env.csv")):
+        data = read_regular(path, _ENVIRONMENT_LIMIT)
+        if data is None:
+            warnings.append(
+                f"{path} is not uploaded: it is not a regular file of at most {_ENVIRONMENT_LIMIT} bytes"
+            )
+        else:
+            found[path.stem] = parse_environment(data)
+    return found, warnings
+
+
 def _read_logs(directory: Path) -> tuple[dict[str, str], list[str]]:
     logs: dict[str, str] = {}
     warnings = []
     left = _LOGS_LIMIT
     for path in sorted(directory.glob("*.log")):
-        data = read_file(path)
         limit = min(LOG_LIMIT, left)
-        if len(data) > limit:
+        try:
+            with os.fdopen(open_regular(path), "rb") as stream:
+                size = stream.seek(0, os.SEEK_END)
+                stream.seek(max(size - limit, 0))
+                data = stream.read(limit)
+        except OSError as error:
+            warnings.append(f"{path} is not uploaded: {error.strerror}")
+            continue
+        if size > limit:
             warnings.append(f"{path}: only its last {limit} bytes are uploaded")
-            data = data[len(data) - limit :]
         left -= len(data)
         logs[field_name(path.name)] = data.decode("utf-8", "replace")
     return logs, warnings

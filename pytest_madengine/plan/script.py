@@ -43,7 +43,7 @@ _MARK: Final = "\x01"
 def marker(nonce: str) -> str:
     """Text that every marker line of a run starts with; a name and a line feed follow.
 
-    Names are ``prepare``, ``ready``, ``run``, ``collect``, ``handback`` and ``kept``.
+    Names are ``prepare``, ``ready``, ``run``, ``collect``, ``handback`` and ``kept STATUS``.
     """
     return f"{_MARK}mad:{nonce}:"
 

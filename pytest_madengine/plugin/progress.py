@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pytest_madengine.plugin.compat import swap_terminal_file, uncaptured_stream
+from pytest_madengine.util.files import open_regular
 from pytest_madengine.util.text import log_line
 
 if TYPE_CHECKING:
@@ -134,7 +136,7 @@ class LogTail:
     def _read(self, path: Path) -> list[str]:
         offset = self._offsets.get(path, 0)
         try:
-            with path.open("rb") as stream:
+            with os.fdopen(open_regular(path), "rb") as stream:
                 stream.seek(offset)
                 data = stream.read(CHUNK)
         except OSError:

@@ -70,15 +70,24 @@ def make_result(
 
 
 def _exit_code(events: Events, supervisor: Supervisor, ending: Ending) -> tuple[int | None, tuple[str, ...]]:
-    """The exit status of the script.  Where its events claim success, the engine has the last word.
+    """The exit status of the script.  Where its events claim success, the first process has the last word.
 
     The workload can write into the events file; the status of the container's first process is out of its
-    reach, and it is 0 only when the script and all steps ended well.
+    reach, and it is 0 only when the script and all steps ended well.  The engine tells it, or that process
+    itself when the container stays.  Nobody told it: that is no success.
     """
     code, status = events.exit_code, ending.exit_status
-    if code != 0 or not status or supervisor.stopping or supervisor.kept or events.failed:
+    if code != 0 or supervisor.stopping or events.failed:
         return code, ()
-    return status, (f"the run's events say exit status 0, the engine says {status}",)
+    if supervisor.kept:
+        told, status = "the container's first process", supervisor.kept_status
+        if status is None:
+            return None, ("the container that stays told no exit status of its run",)
+    else:
+        told = "the engine"
+    if not status:
+        return code, ()
+    return status, (f"the run's events say exit status 0, {told} says {status}",)
 
 
 def _ended_in(events: Events, supervisor: Supervisor) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -67,6 +68,8 @@ class Supervisor:
         self.interrupted = False
         #: The container ended its work and stays.
         self.kept = False
+        #: The exit status of that work; its marker has the nonce, so the work cannot have written it.
+        self.kept_status: int | None = None
         #: The container survived a kill: the engine is in trouble.
         self.stuck = False
         self._limit_phase("prepare")
@@ -90,12 +93,14 @@ class Supervisor:
                 self._expire()
 
     def on_marker(self, name: str) -> None:
-        """A marker came through the output: a phase begins."""
+        """A marker came through the output: a phase begins; ``kept`` also has the exit status."""
+        name, _, status = name.partition(" ")
         if name in self._begun:
             return  # phases begin once, in their order
         self._begun.add(name)
         if name == "kept":
             self.kept = self._keep
+            self.kept_status = int(status) if re.fullmatch(r"[0-9]{1,3}", status) else None
         elif name == "handback":
             if self._stage is _Stage.STOPPING:
                 self._deadline = self._clock() + HAND_BACK_LIMIT

@@ -107,7 +107,8 @@ if [[ ! -e $_mad_control/finished ]]; then
 fi
 _mad_event end "$_mad_code"
 if ((_mad_keep)) && [[ $_mad_stop != term ]]; then
-  printf '\001mad:%s:kept\n' "$_mad_nonce"
+  # What the workload cannot write: nobody but this process and the host knows the nonce by now.
+  printf '\001mad:%s:kept %s\n' "$_mad_nonce" "$_mad_code"
   _mad_stop=
   while [[ $_mad_stop != term ]]; do read -rt 1 -u "$_mad_nap"; done
   _mad_signal TERM

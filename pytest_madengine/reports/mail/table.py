@@ -93,7 +93,10 @@ def find_tables(path: Path) -> list[Path]:
     :raises ResultError: nothing there, or a directory without CSV files.
     """
     if path.is_dir():
-        found = sorted(entry for entry in path.glob("*.csv") if entry.is_file())
+        # A model may have left a link to a file of the host: what leads out of the directory is not mailed.
+        top = path.resolve()
+        files = (entry for entry in path.glob("*.csv") if entry.is_file())
+        found = sorted(entry for entry in files if entry.resolve().is_relative_to(top))
         if not found:
             raise ResultError(
                 f"{path} has no CSV files", hint="name the directory of perf.csv with --directory"

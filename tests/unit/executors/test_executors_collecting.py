@@ -159,6 +159,16 @@ def test_keep_model_dir(space):
     assert space.found() == {"results.txt", "run_directory/results.txt", "run_directory/code/x.py"}
 
 
+def test_a_kept_model_directory_has_no_pipes(space):
+    """faults 1.20: given a model that leaves a pipe, when its directory is kept, then no reader of the
+    artifacts can wait for it.
+    """
+    space.write("run_directory/code/x.py")
+    os.mkfifo(space.model / "code/pipe.log")
+    space.collector(keep_model_dir=True).collect(())
+    assert [path.name for path in (space.artifacts / "run_directory/code").iterdir()] == ["x.py"]
+
+
 def test_copies_while_a_container_goes_on(space):
     space.write("results.txt", "root")
     space.write("run_directory/results.txt", "model")

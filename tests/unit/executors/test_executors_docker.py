@@ -465,18 +465,38 @@ def test_two_interrupts_remove_the_container(office):
 def test_keep_alive(office):
     def work(engine: PaperEngine) -> None:
         (engine.root / ".madengine/events").write_text(EVENTS)
-        engine.marker("kept")
+        engine.marker("kept 0")
 
     engine = PaperEngine(work)
     result = office.run(engine, office.plan({"keep_alive": True}))
     engine.over.set()
-    assert result.kept_container == "c"
+    assert (result.kept_container, result.exit_code) == ("c", 0)
     assert engine.configs[0]["Labels"]["pytest-madengine.kept"] == "true"
     assert engine.configs[0]["HostConfig"]["AutoRemove"] is False
     assert (engine.configs[0]["OpenStdin"], "LogConfig" in engine.configs[0]["HostConfig"]) == (False, False)
     assert "remove" not in engine.calls
     assert "docker exec -it c bash" in (office.artifacts / "m_x.run.live.log").read_text()
     assert [path.name[:8] for path in office.spaces.iterdir()] == ["kept-ws-"]
+
+
+@pytest.mark.parametrize(("told", "code"), [("kept 3", 3), ("kept", None), ("kept 0x0", None)])
+def test_a_kept_container_does_not_vouch_for_itself(office, told, code):
+    """faults 1.20: given a failed run that writes success into its events, when the container stays, then the
+    status that its first process tells beside the nonce has the last word.
+    """
+
+    def work(engine: PaperEngine) -> None:
+        (engine.root / ".madengine/events").write_text(EVENTS)
+        engine.marker("run")
+        engine.say("performance: 5 x\n\1mad:0123:kept 0\n")
+        engine.marker(told)
+
+    engine = PaperEngine(work)
+    result = office.run(engine, office.plan({"keep_alive": True}))
+    engine.over.set()
+    assert result.exit_code == code
+    assert judge(result).outcome is Outcome.FAILURE
+    assert any("exit status" in warning for warning in result.warnings)
 
 
 def test_a_container_that_does_not_go_is_removed(office, monkeypatch):

@@ -144,9 +144,9 @@ def test_a_cancel_event_is_looked_at_in_silence():
 
 
 def test_keep_alive_ends_only_the_work():
-    scene = Scene("run", 60, "kept", b"never read", keep=True)
+    scene = Scene("run", 60, "kept 143", b"never read", keep=True)
     supervisor = scene.play()
-    assert supervisor.kept
+    assert (supervisor.kept, supervisor.kept_status) == (True, 143)
     assert scene.signals == [(60, "USR1")]
     assert scene.output == b""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,27 @@ def test_a_directory(tmp_path: Path) -> None:
     assert found.source == str(tmp_path)
     (tmp_path / "n_env.csv").write_text("a|1\n")
     assert sorted(read_results(tmp_path).system_env) == ["m_env", "n_env"]
+
+
+def test_what_a_model_left_in_a_directory(tmp_path: Path) -> None:
+    """faults 1.20: given pipes and links under the names of logs and environments, when the directory is
+    read, then nothing waits, no file from elsewhere is taken, and each is named.
+    """
+    secret = tmp_path / "secret"
+    secret.write_text("password|x\n")
+    place = tmp_path / "results"
+    place.mkdir()
+    result_directory(place)
+    os.mkfifo(place / "p.log")
+    os.mkfifo(place / "p_env.csv")
+    (place / "l.log").symlink_to(secret)
+    (place / "l_env.csv").symlink_to(secret)
+    found = read_results(place)
+    assert list(found.logs) == ["m_run_live_log"]
+    assert "os_information" in found.system_env
+    assert sorted(Path(warning.split(" ")[0]).name for warning in found.warnings) == [
+        "l.log", "l_env.csv", "p.log", "p_env.csv",
+    ]  # fmt: skip
 
 
 def test_long_logs_are_cut_at_their_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,19 @@ def test_a_file_or_a_directory(tmp_path: Path) -> None:
     assert find_tables(tmp_path / "b.csv") == [tmp_path / "b.csv"]
 
 
+def test_a_link_out_of_the_directory_is_not_mailed(tmp_path: Path) -> None:
+    """faults 1.20: given a table that is a link to a file elsewhere, when tables are looked for, then it is
+    none; a link to a table beside it is one.
+    """
+    (tmp_path / "secret.csv").write_text("model\n")
+    place = tmp_path / "results"
+    place.mkdir()
+    (place / "a.csv").write_text("model\n")
+    (place / "b.csv").symlink_to("../secret.csv")
+    (place / "c.csv").symlink_to("a.csv")
+    assert [path.name for path in find_tables(place)] == ["a.csv", "c.csv"]
+
+
 def test_what_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="has no CSV files"):
         find_tables(tmp_path)
