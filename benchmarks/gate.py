@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from pytest_madengine.gate import words
 from pytest_madengine.gate.drift import drift
@@ -18,13 +19,17 @@ from pytest_madengine.gate.judge import decide
 from pytest_madengine.gate.paired import duet
 from pytest_madengine.gate.session import session_shift
 
-from benchmarks.common import Bar, Options, Report
+from benchmarks.common import Bar, BenchmarkError, Options, Report
 
 METRICS = 50
 #: Metrics of a suite that get slower where power is measured.
 SLOWER = 5
 #: What is allowed beyond a figure of the specification: a third, and what chance does to so few suites.
 MARGIN = 4 / 3
+#: Series of the history that is read at once, its sessions, and the limit in milliseconds.
+SERIES = 1000
+RUNS = 40
+LIMIT_BASELINES = 200.0
 #: The median of every metric.
 LEVEL = 100.0
 
@@ -313,10 +318,36 @@ def _speed() -> list[Bar]:
     return [Bar("a decision", reached, None, "us", reached, "us", 150)]
 
 
+def _baselines(options: Options) -> list[Bar]:
+    """All values of a session's models from SQLite: 250 models of 4 metrics, 40 sessions."""
+    from pytest_madengine.history.store import HistoryStore
+    from pytest_madengine.results.record import Metric, Outcome, RunRecord
+
+    metrics = tuple(Metric(f"{100 + number}.5", f"metric_{number}") for number in range(4))
+    start, models = datetime(2026, 1, 1), [f"model_{number}" for number in range(SERIES // len(metrics))]
+    with HistoryStore(f"sqlite:///{options.directory}/gate.db") as store:
+        for session in range(RUNS):
+            finished = (start + timedelta(days=session)).isoformat() + "Z"
+            run = f"run{session}"
+            store.add(
+                RunRecord(run, model, model, Outcome.SUCCESS, metrics=metrics, finished=finished)
+                for model in models
+            )
+        times = []
+        for _ in range(options.times(5)):
+            begin = time.perf_counter()
+            found = store.baselines(models, start)
+            times.append(time.perf_counter() - begin)
+    if len(found) != SERIES:
+        raise BenchmarkError(f"{len(found)} series were read, not {SERIES}")
+    reached = min(times) * 1000
+    return [Bar(f"baselines of {SERIES} series", reached, None, "ms", reached, "ms", LIMIT_BASELINES)]
+
+
 def run(options: Options) -> Report:
     """All rows."""
     suites = options.times(60)
-    bars = _quiet(suites) + _mixed(suites) + _later(suites) + _speed()
+    bars = _quiet(suites) + _mixed(suites) + _later(suites) + _speed() + _baselines(options)
     return Report(
         bars, [f"{2 * suites} suites of {METRICS} metrics for false alarms, fewer for what is found"]
     )

@@ -22,6 +22,8 @@ class Value:
     name: str
     number: float
     facts: Mapping[str, str]
+    #: Place of the value among the metrics of its record.
+    position: int = 0
 
 
 def values_of(record: RunRecord, label: str = "") -> Iterator[Value]:
@@ -33,11 +35,11 @@ def values_of(record: RunRecord, label: str = "") -> Iterator[Value]:
         return
     shared = shared_facts(record, label)
     last: dict[tuple[str, str], Value] = {}
-    for metric in record.metrics:
+    for position, metric in enumerate(record.metrics):
         number = metric.number
         if metric.outcome is Outcome.SUCCESS and number is not None and math.isfinite(number):
-            value = Value(row_name(record.model, metric), metric.name, number, _with(shared, record, metric))
-            last[value.row, value.name] = value
+            row, facts = row_name(record.model, metric), _with(shared, record, metric)
+            last[row, metric.name] = Value(row, metric.name, number, facts, position)
     yield from last.values()
 
 

@@ -33,7 +33,7 @@ from sqlalchemy.dialects import mysql
 from pytest_madengine.results.columns import V2_COLUMNS
 
 #: Highest version that this code writes; ``migrations`` has a step to each.
-VERSION: Final = 2
+VERSION: Final = 3
 
 #: Text of any length: TEXT of MySQL ends at 64 KiB.
 _TEXT: Final = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
@@ -143,8 +143,38 @@ metrics: Final = Table(
     Column("finished_at", DateTime, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("context_id", ForeignKey("mad_contexts.id"), nullable=False),
+    #: Hash of what must be equal for two values to be compared (``gate.key``); NULL: not to be compared.
+    Column("gate_key", String(64)),
+    #: What the gate said; NULL without a gate.
+    Column("verdict", String(16)),
+    #: What the value was measured for (``gate.past``).
+    Column("role", String(16)),
+    #: The number of the first run, where a later run of the session decided and ``number`` is that one's.
+    Column("first_number", Double),
     UniqueConstraint("run_row", "position", name="mad_metrics_of_run"),
     Index("mad_metrics_trend", "series_id", "finished_at", "id", "outcome", "context_id", "fingerprint"),
+    **_MYSQL,
+)
+
+#: Columns of ``mad_metrics`` that version 3 added.
+GATE_COLUMNS: Final = ("gate_key", "verdict", "role", "first_number")
+
+#: What people say about a series of values: a change they accepted, a level they pinned.
+marks: Final = Table(
+    "mad_marks",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("gate_key", String(64), nullable=False),
+    #: ``accept`` or ``pin``.
+    Column("kind", String(16), nullable=False),
+    #: Session at which an accepted level begins.
+    Column("run", String(255)),
+    Column("value", Double, nullable=False),
+    Column("reason", _TEXT),
+    Column("by", _TEXT),
+    #: UTC, without time zone, whole seconds.
+    Column("at", DateTime, nullable=False),
+    Index("mad_marks_by_key", "gate_key"),
     **_MYSQL,
 )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from sqlalchemy import Connection
 from pytest_madengine.errors import ConfigError
 from pytest_madengine.gate.compare import Comparison, compare_points
 from pytest_madengine.history import queries, schema
+from pytest_madengine.history.baselines import Baselines, read_baselines, read_context
 from pytest_madengine.history.database import Database
 from pytest_madengine.history.export import write_export
 from pytest_madengine.history.migrations import migrate, stored_version
@@ -147,6 +149,15 @@ class HistoryStore:
             return [RunRecord.from_dict(document) for document in found]
 
         return self._read(work, [])
+
+    def baselines(self, models: Iterable[str], since: datetime) -> Baselines:
+        """What the gate compares with: all values of these models since then (UTC), in one query."""
+        names = [clean(model) for model in models]
+        return self._read(lambda c: read_baselines(c, names, since), Baselines())
+
+    def context_of(self, session: str, key: str) -> dict[str, str]:
+        """The facts of the run of a session that has a value of this key (hash), for "changed since"."""
+        return self._read(lambda c: read_context(c, session, key), {})
 
     def compare(self, a: str, b: str) -> list[Comparison]:
         """Values of two sessions side by side.  Each is named as in :meth:`records`.

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, bindparam, exists, insert, select, update
 
+from pytest_madengine.gate.facts import values_of
+from pytest_madengine.gate.key import gate_key
+from pytest_madengine.gate.past import FIRST
 from pytest_madengine.history import schema
 from pytest_madengine.history.queries import fit, moment
 from pytest_madengine.history.rowkeys import digest
@@ -21,6 +24,16 @@ from pytest_madengine.results.rows import record_rows
 
 #: Keys per query; SQLite takes 32,766 parameters, older ones 999.
 _CHUNK: Final = 500
+#: Documents read at once.
+_DOCUMENTS: Final = 200
+_NOT_COMPARED: Final[Mapping[str, Any]] = dict.fromkeys(schema.GATE_COLUMNS)
+_FILL: Final = (
+    update(schema.metrics)
+    .where(
+        schema.metrics.c.run_row == bindparam("in_run"), schema.metrics.c.position == bindparam("at_position")
+    )
+    .values({name: bindparam(name) for name in schema.GATE_COLUMNS})
+)
 
 
 def clean(text: str) -> str:
@@ -132,6 +145,7 @@ def _copied(run_row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _values(record: RunRecord) -> Iterator[dict[str, Any]]:
     """Rows of ``mad_metrics`` without their identifiers; one per metric."""
+    compared = gate_columns(record)
     for position, (row, metric) in enumerate(zip(record_rows(record), record.metrics, strict=False)):
         model, name = clean(row["model"]), clean(metric.name)
         yield {
@@ -140,7 +154,62 @@ def _values(record: RunRecord) -> Iterator[dict[str, Any]]:
             "outcome": row["status"],
             "value": clean(metric.value),
             "number": number(metric.value),
+            **compared.get(position, _NOT_COMPARED),
         }
+
+
+def gate_columns(record: RunRecord) -> dict[int, dict[str, Any]]:
+    """The columns of the performance gate by the position of the metric; none where nothing is compared."""
+    judged = {
+        (entry.get("row", ""), entry.get("name", "")): entry for entry in record.gate.get("metrics", ())
+    }
+    result = {}
+    for value in values_of(record):
+        entry = judged.get((value.row, value.name), {})
+        runs = entry.get("runs") or [value.number]
+        result[value.position] = {
+            "gate_key": digest(clean(gate_key(value.facts))),
+            "verdict": entry.get("verdict") or None,
+            "role": FIRST,
+            "first_number": runs[0] if runs[0] != value.number else None,
+        }
+    return result
+
+
+def fill_keys(connection: Connection) -> int:
+    """Gives stored values the key by which they are compared, from their documents; returns how many got one.
+
+    A document that this release cannot read stays as it is: its values are not compared.
+    """
+    table, last, filled = schema.metrics, 0, 0
+    documents = schema.records.c
+    unkeyed = exists().where(
+        table.c.run_row == documents.run_row, table.c.gate_key.is_(None), table.c.number.is_not(None)
+    )
+    while True:
+        query = (
+            select(documents.run_row, documents.document)
+            .where(documents.run_row > last, unkeyed)
+            .order_by(documents.run_row)
+            .limit(_DOCUMENTS)
+        )
+        batch = connection.execute(query).all()
+        if not batch:
+            return filled
+        last = batch[-1].run_row
+        rows = [row for run_row, document in batch for row in _keys_of(run_row, document)]
+        if rows:
+            connection.execute(_FILL, rows)
+        filled += len(rows)
+
+
+def _keys_of(run_row: int, document: str) -> Iterator[dict[str, Any]]:
+    try:
+        columns = gate_columns(RunRecord.from_dict(json.loads(document)))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return  # of a release whose records are different: nothing to compare
+    for position, values in columns.items():
+        yield {"in_run": run_row, "at_position": position, **values}
 
 
 def _text(value: object) -> str | None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,13 +17,17 @@ import sqlalchemy
 from data_servers import ssh_server
 from history_servers import MariaDb, PostgreSql, SqlServer, running
 from pytest_madengine.errors import HistoryError
+from pytest_madengine.gate.facts import values_of
+from pytest_madengine.gate.key import gate_key
 from pytest_madengine.history import upload as upload_module
 from pytest_madengine.history.migrations import STEPS, migrate
 from pytest_madengine.history.replay import replay
+from pytest_madengine.history.rowkeys import digest
 from pytest_madengine.history.sink import HistorySink
 from pytest_madengine.history.store import HistoryStore
 from pytest_madengine.history.upload import create_table, update_table
 from pytest_madengine.history.urls import DatabaseUrl, TunnelSettings, database_url
+from pytest_madengine.history.writing import fill_keys
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS
 from pytest_madengine.secrets import Secret
 
@@ -182,7 +187,7 @@ def describe(url: str) -> dict[str, Any]:
         engine.dispose()
 
 
-@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("version", [0, 1, 2])
 def test_migrations(server: SqlServer, version: int) -> None:
     """Step by step gives the same tables as at once."""
     old, new = (server.make_database(f"mad{next(_numbers)}") for _ in range(2))
@@ -350,3 +355,22 @@ def test_through_an_ssh_host(server: SqlServer, server_url: str, tmp_path: Path)
         with HistoryStore(target) as store, pytest.raises(HistoryError, match="its key has changed"):
             store.runs()
     assert len(stored_rows(server_url)) == 2000
+
+
+def test_baselines_of_the_gate(url: str) -> None:
+    """Given values of a release without keys, when they are filled, then they are read like later ones."""
+    first, later = (
+        make_record("m", str(n), run=f"run{n}", finished=f"2026-11-0{n}T00:00:00Z") for n in (1, 2)
+    )
+    with HistoryStore(url) as store:
+        store.add([first])
+        store.database.write(lambda c: c.execute(sqlalchemy.text("UPDATE mad_metrics SET gate_key = NULL")))
+        assert store.database.write(fill_keys) == 1
+        store.add([later])
+        (value,) = values_of(later)
+        key = digest(gate_key(value.facts))
+        found = store.baselines(["m"], datetime(2026, 1, 1)).earlier(key)
+        assert [(one.session, one.number, one.role) for one in found] == [
+            *(("run2", 2.0, "first"), ("run1", 1.0, "first"))
+        ]
+        assert store.context_of("run1", key)["hostname"] == "node1"

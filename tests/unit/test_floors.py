@@ -75,7 +75,7 @@ LAZY_MODULES: Final = {
     "catalog/schema.py": {"pydantic"},
     **{
         f"history/{name}.py": {"sqlalchemy"}
-        for name in ("database", "migrations", "queries", "schema", "store", "upload", "writing")
+        for name in ["baselines", "database", "migrations", "queries", "schema", "store", "upload", "writing"]
     },
 }
 

@@ -70,12 +70,13 @@ def test_only_missing_steps_are_done_in_order(tmp_path: Path) -> None:
     def step(number: int) -> object:
         return lambda connection: done.append(number)
 
-    steps = {number: step(number) for number in (3, 1, 2)}
+    newer = schema.VERSION + 1
+    steps = {number: step(number) for number in (newer, *range(1, newer))}
     with Database(f"sqlite:///{tmp_path}/x.db") as database:
         assert database.exclusive(lambda c: migrate(c, {1: steps[1]})) == [1]  # type: ignore[dict-item]
-        with pytest.raises(ConfigError, match="version 3, this release knows"):
+        with pytest.raises(ConfigError, match=f"version {newer}, this release knows"):
             database.exclusive(lambda c: [migrate(c, steps), migrate(c, steps)])  # type: ignore[arg-type]
-    assert done == [1, 2, 3]
+    assert done == list(range(1, newer + 1))
 
 
 def test_a_step_that_fails_leaves_the_version(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_step_that_fails_leaves_the_version(tmp_path: Path) -> None:
     with Database(f"sqlite:///{tmp_path}/x.db") as database:
         with pytest.raises(ConfigError, match="stop"):
             database.exclusive(lambda c: migrate(c, {**STEPS, 2: broken}))
-        assert database.exclusive(migrate) == [1, 2]
+        assert database.exclusive(migrate) == sorted(STEPS)
     assert "half" not in describe(tmp_path / "x.db")
 
 
