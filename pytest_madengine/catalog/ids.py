@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from pytest_madengine.catalog.model import Parameter, Selected
+from pytest_madengine.util.text import file_name
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -80,6 +81,14 @@ def selected_entry(selected: Selected) -> dict[str, Any]:
     if not selected.parameters:
         return dict(selected.model.raw)
     return {**selected.model.raw, "args": full_args(selected)}
+
+
+def bases_of(names: Iterable[str]) -> dict[str, str]:
+    """Names of Dockerfiles without ``.Dockerfile``; the whole name where another file has the short one."""
+    known = set(names)
+    short = {name: name.removesuffix(".Dockerfile") for name in known}
+    # A base is a part of the item's id: readable for everybody.
+    return {name: file_name(name if base != name and base in known else base) for name, base in short.items()}
 
 
 def _argument(parameter: Parameter) -> str:

@@ -221,6 +221,7 @@ def update_perf(
       madengine report update-perf --multiple-results m.csv --common-info common_info.json --model-name m
     """
     from pytest_madengine.perfcsv.update import Kind, add_entry, add_multiple
+    from pytest_madengine.reports.pages.records import page_after_run
 
     entries = {
         "--single-result": (single_result, Kind.SINGLE),
@@ -243,6 +244,8 @@ def update_perf(
         assert path is not None
         added = add_entry(perf_csv, path, kind)
     _say_added(perf_csv, added)
+    for note in page_after_run(perf_csv):
+        warn(note)
     if db_url:
         _upload(perf_csv, db_url)
     if added.record.outcome == "FAILURE" and not added.record.metrics:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import bisect
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from pytest_madengine.catalog.ids import bases_of
 from pytest_madengine.catalog.model import Model
 from pytest_madengine.context.types import Context
 from pytest_madengine.errors import DockerfileError
@@ -20,13 +21,11 @@ from pytest_madengine.images.syntax import (
     secret_mounts,
     uses_secret_mounts,
 )
-from pytest_madengine.util.text import file_name
 
 __all__ = [
     "DockerfileIndex",
     "DockerfileMatch",
     "base_image",
-    "bases_of",
     "declared_args",
     "match_dockerfiles",
     "read_dockerfile",
@@ -185,14 +184,6 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:  # a circle of links
         return False
-
-
-def bases_of(names: Iterable[str]) -> dict[str, str]:
-    """File names without ``.Dockerfile``; the whole name where another file is called like the rest."""
-    known = set(names)
-    short = {name: name.removesuffix(".Dockerfile") for name in known}
-    # A base is a part of the item's id: readable for everybody.
-    return {name: file_name(name if base != name and base in known else base) for name, base in short.items()}
 
 
 def _differences(lines: Mapping[str, ContextLine], context: Context) -> dict[str, _Difference | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_madengine.catalog.ids import item_name, parameters_text
+from pytest_madengine.catalog.ids import bases_of, item_name, parameters_text
 from pytest_madengine.catalog.model import Model, Parameter, Selected
 from pytest_madengine.errors import BuildError, ConfigError, MadError, SelectorError, Warned
 from pytest_madengine.manifest.references import revealed
@@ -88,8 +88,6 @@ def _picked(wanted: Selected, everything: Iterable[Chosen]) -> list[Chosen]:
 
 
 def _everything(manifest: Manifest, root: Path) -> tuple[Chosen, ...]:
-    from pytest_madengine.images.dockerfile import bases_of
-
     items = [_chosen(entry, manifest, root) for entry in manifest.entries]
     items += [_failed(failed, manifest, root) for failed in manifest.failed]
     files: dict[str, set[str]] = {}

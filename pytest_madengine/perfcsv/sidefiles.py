@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from pytest_madengine.errors import ResultError
 from pytest_madengine.perfcsv.table import csv_bytes, locked_file
-from pytest_madengine.reports.pages.csvpage import count_rows, to_html
 from pytest_madengine.results.columns import V2_COLUMNS
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.results.rows import file_rows, super_records
@@ -25,10 +24,6 @@ LAST_ITEM: Final = (
 )
 #: Columns of perf_super.csv.
 SUPER_COLUMNS: Final = (*V2_COLUMNS, "configs", "multi_results")
-#: Rows of perf.csv above which perf.html is left to the command line.
-HTML_LIMIT: Final = 20_000
-#: Records that perf.html takes in: the end of a run stays short however many there are.
-RECORDS_LIMIT: Final = 2_000
 #: What common_info.json leaves out: it differs from row to row.
 _PER_ROW: Final = frozenset({"model", "performance", "metric", "status"})
 
@@ -37,22 +32,12 @@ class SideFiles:
     """Writes the side files of one perf.csv; every file is replaced as a whole, under the lock of perf.csv.
 
     :param directory: where the side files go: the directory of perf.csv.
-    :param perf_csv: default: ``perf.csv`` in that directory.  perf.html has its name.
-    :param html_limit: rows above which perf.html is not made at the end of a run.
-    :param results_dir: sessions whose newest records tell more about the rows of perf.html.
+    :param perf_csv: default: ``perf.csv`` in that directory.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        perf_csv: Path | None = None,
-        html_limit: int = HTML_LIMIT,
-        results_dir: Path | None = None,
-    ) -> None:
+    def __init__(self, directory: Path, perf_csv: Path | None = None) -> None:
         self._directory = directory
-        self._results_dir = results_dir
         self._perf_csv = perf_csv or directory / "perf.csv"
-        self._html_limit = html_limit
 
     def write_item(self, record: RunRecord, rows: Sequence[Mapping[str, str]]) -> None:
         """Replaces the files about the last item.
@@ -85,9 +70,9 @@ class SideFiles:
                 (self._directory / name).unlink(missing_ok=True)
 
     def finish(self, records: Iterable[RunRecord]) -> tuple[str, ...]:
-        """Adds the records of a run to perf_super.* and makes perf.html: once, at the end of the run.
+        """Adds the records of a run to perf_super.*: once, at the end of the run.
 
-        :returns: lines for the user: configurations that fit no row, perf.html left out, files set aside.
+        :returns: lines for the user: configurations that fit no row, files set aside.
         :raises ResultError: a file cannot be written.
         """
         messages: dict[str, None] = {}
@@ -105,7 +90,7 @@ class SideFiles:
             self._csv(
                 "perf_super.csv", SUPER_COLUMNS, (_super_cells(e) for e in merged if isinstance(e, dict))
             )
-            messages |= dict.fromkeys([*notes, *self._html()])
+            messages |= dict.fromkeys(notes)
         return tuple(messages)
 
     def _earlier(self) -> tuple[list[Any], list[str]]:
@@ -120,24 +105,7 @@ class SideFiles:
             return [], [_set_aside(table, "it has no perf_super.json beside it")] if table.exists() else []
         except jsontext.JsonTextError:
             pass  # Not JSON: it is set aside below.
-        return [], [_set_aside(path, "it is no JSON list")]
-
-    def _html(self) -> list[str]:
-        if not self._perf_csv.stat().st_size:
-            return []
-        page = self._perf_csv.with_suffix(".html")
-        if count_rows(self._perf_csv, self._html_limit) > self._html_limit:
-            return [
-                f"{page.name} is not made for more than {self._html_limit} rows: "
-                f"run 'madengine report to-html --csv-file-path {self._perf_csv}'"
-            ]
-        if self._results_dir is None:
-            to_html(self._perf_csv, page)
-        else:
-            from pytest_madengine.reports.pages.records import write_csv_page
-
-            write_csv_page(self._perf_csv, page, self._results_dir, RECORDS_LIMIT)
-        return []
+        return [], [_set_aside(path, "it is not a JSON list")]
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

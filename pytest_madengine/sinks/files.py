@@ -28,9 +28,7 @@ class FileSinks:
         self.table: PerfCsv = PerfCsv(session.settings.output, session.settings.perf_csv_schema)
         #: Lines for the end of the terminal output.
         self.notes: list[str] = []
-        self.side: SideFiles = SideFiles(
-            session.settings.output.parent, session.settings.output, results_dir=session.settings.results_dir
-        )
+        self.side: SideFiles = SideFiles(session.settings.output.parent, session.settings.output)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_mad_result(self, record: RunRecord) -> None:
@@ -50,8 +48,14 @@ class FileSinks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_mad_finish(self, records: list[RunRecord]) -> None:
         """Writes the cumulative files once; takes away those of the last item, if asked to."""
-        self.notes += self.side.finish([record for record in records if record.has_row])
-        if self.session.settings.cleanup_perf:
+        from pytest_madengine.reports.pages.records import page_after_run
+
+        settings = self.session.settings
+        written = [record for record in records if record.has_row]
+        self.notes += self.side.finish(written)
+        if written:
+            self.notes += page_after_run(settings.output, settings.results_dir)
+        if settings.cleanup_perf:
             self.side.remove_last_item()
 
 

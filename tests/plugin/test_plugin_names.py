@@ -8,8 +8,9 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_madengine.catalog.ids import bases_of
 from pytest_madengine.catalog.model import Model, Parameter, Selected
-from pytest_madengine.images.dockerfile import DockerfileMatch, bases_of
+from pytest_madengine.images.dockerfile import DockerfileMatch
 from pytest_madengine.images.naming import image_name
 from pytest_madengine.session.distinct import DirectoryNames, distinct
 from pytest_madengine.session.items import ItemSpec

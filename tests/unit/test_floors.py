@@ -36,11 +36,7 @@ FLOORS: Final = (
 CORE: Final = {"results", "catalog", "context", "plan", "gate"}
 
 #: Imports that run up or sideways and await their cut.  This list only gets shorter.
-UPWARD: Final[tuple[str, ...]] = (
-    "manifest.items -> images.dockerfile",
-    "perfcsv.sidefiles -> reports.pages.csvpage",
-    "perfcsv.sidefiles -> reports.pages.records",
-)
+UPWARD: Final[tuple[str, ...]] = ()
 #: Modules that import each other and await their cut.  This list only gets shorter.
 CIRCLES: Final[tuple[str, ...]] = (
     "pipeline.fingerprint pipeline.image pipeline.plan pipeline.pull pipeline.push pipeline.record "

@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote
 
-from pytest_madengine.reports.pages.csvpage import write_page
+from pytest_madengine.errors import ResultError
+from pytest_madengine.perfcsv.table import locked_file
+from pytest_madengine.reports.pages.csvpage import count_rows, to_html, write_page
 from pytest_madengine.reports.pages.data import PageData, builds_as_sessions, column_of, read_csv
 from pytest_madengine.reports.pages.details import Details, Link, details_of
 from pytest_madengine.reports.pages.table import Column, Table
@@ -21,6 +23,10 @@ from pytest_madengine.util.files import encoded, utc_now
 
 #: Records of a page: the newest ones.
 LIMIT: Final = 50_000
+#: Rows of perf.csv above which perf.html is left to the command line.
+HTML_LIMIT: Final = 20_000
+#: Records that perf.html takes in: the end of a run stays short however many there are.
+_RECORDS_LIMIT: Final = 2_000
 #: Columns of multiple results beyond those of perf.csv.
 _EXTRA: Final = 30
 #: What is known about a row beside its cells.
@@ -48,6 +54,38 @@ def write_csv_page(csv_path: Path, html_path: Path, results_dir: Path, limit: in
     data.notes += found.notes
     data.made = utc_now()
     write_page(html_path, data)
+
+
+def page_after_run(
+    perf_csv: Path, results_dir: Path | None = None, limit: int = HTML_LIMIT
+) -> tuple[str, ...]:
+    """Writes the page beside a perf.csv that has just got rows, under the lock of the table.
+
+    :param results_dir: sessions whose newest records add facts to the rows.
+    :param limit: rows above which no page is written.
+    :returns: lines for the user: the page was left out.
+    :raises ResultError: the table cannot be read, or the page cannot be written.
+    """
+    page = perf_csv.with_suffix(".html")
+    try:
+        with locked_file(perf_csv) as table:
+            if not os.fstat(table.fileno()).st_size:
+                return ()
+            if count_rows(perf_csv, limit) > limit:
+                return (
+                    f"{page.name} is not made for more than {limit} rows: "
+                    f"run 'madengine report to-html --csv-file-path {perf_csv}'",
+                )
+            if results_dir is None:
+                to_html(perf_csv, page)
+            else:
+                write_csv_page(perf_csv, page, results_dir, _RECORDS_LIMIT)
+    except OSError as error:
+        raise ResultError(
+            f"{page} cannot be written: {error.strerror or error}",
+            hint="perf.csv is complete; free some space or check the directory",
+        ) from error
+    return ()
 
 
 def read_records(results_dir: Path, limit: int = LIMIT) -> Found:

@@ -149,41 +149,6 @@ def test_table_without_its_json_is_set_aside(tmp_path: Path) -> None:
     assert (tmp_path / "perf_super.csv.kept-1").read_text() == "model\nold\n"
 
 
-def test_page_at_the_end(tmp_path: Path) -> None:
-    entry = record("m", Metric("1", "x"))
-    item(tmp_path, entry)
-    SideFiles(tmp_path).finish([entry])
-    assert '<table class="dataframe">' in (tmp_path / "perf.html").read_text()
-
-
-def test_page_has_the_name_of_the_csv(tmp_path: Path) -> None:
-    output = tmp_path / "night.csv"
-    entry = record("m", Metric("1", "x"))
-    PerfCsv(output).append(entry)
-    SideFiles(tmp_path, output).finish([entry])
-    assert (tmp_path / "night.html").exists()
-    assert not (tmp_path / "perf.csv").exists()
-
-
-def test_page_is_left_out_above_the_limit(tmp_path: Path) -> None:
-    """Contract 12.5: with a line that says so."""
-    entries = [record(f"m{number}", Metric("1", "x")) for number in range(3)]
-    for entry in entries:
-        PerfCsv(tmp_path / "perf.csv").append(entry)
-    (message,) = SideFiles(tmp_path, html_limit=2).finish(entries)
-    assert "not made for more than 2 rows" in message
-    assert "madengine report to-html" in message
-    assert not (tmp_path / "perf.html").exists()
-    assert SideFiles(tmp_path, html_limit=3).finish(entries) == ()
-    assert (tmp_path / "perf.html").exists()
-
-
-def test_perf_csv_that_vanished(tmp_path: Path) -> None:
-    SideFiles(tmp_path).finish([record("m", Metric("1", "x"))])
-    assert not (tmp_path / "perf.html").exists()
-    assert len(load(tmp_path / "perf_super.json")) == 1
-
-
 def test_configuration_warnings_are_returned_once(tmp_path: Path) -> None:
     configs = [{"model": "x"}, {"model": "y"}]
     entry = record("q", Metric("1", "x"), columns={"args": "--config c.csv"}, configs=configs)

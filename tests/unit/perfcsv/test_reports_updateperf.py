@@ -53,7 +53,6 @@ def test_a_new_file_has_the_v2_header(tmp_path: Path) -> None:
         "perf_entry_super.json",
         "perf_entry_super.csv",
         "perf_super.csv",
-        "perf.html",
     ):
         assert (tmp_path / name).exists(), name
     assert not (tmp_path / "common_info.json").exists()

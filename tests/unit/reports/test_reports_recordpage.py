@@ -18,7 +18,14 @@ from pytest_madengine.perfcsv.table import PerfCsv
 from pytest_madengine.reports.pages import site as reporting
 from pytest_madengine.reports.pages.data import read_csv
 from pytest_madengine.reports.pages.page import render
-from pytest_madengine.reports.pages.records import linker, matches, page_of_csv, page_of_records, read_records
+from pytest_madengine.reports.pages.records import (
+    linker,
+    matches,
+    page_after_run,
+    page_of_csv,
+    page_of_records,
+    read_records,
+)
 from pytest_madengine.results.columns import build_columns
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
 from pytest_madengine.sinks import site as site_sink
@@ -254,3 +261,37 @@ def test_page_of_csv_says_what_is_left_out(tmp_path: Path, monkeypatch: pytest.M
         "Details are shown of the newest 64 runs; those of 66 older ones are in records.jsonl"
     )
     assert [bool(number) for number in data.record_of] == [False] * 66 + [True] * 64
+
+
+# ---- the page at the end of a run -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sessions", [True, False])
+def test_page_after_a_run_has_the_name_of_its_table(tmp_path: Path, sessions: bool) -> None:
+    store(tmp_path, record("s1"))
+    table = (tmp_path / "perf.csv").rename(tmp_path / "night.csv")
+    assert page_after_run(table, tmp_path / "mad-results" if sessions else None) == ()
+    assert '<table class="dataframe">' in (tmp_path / "night.html").read_text()
+
+
+def test_page_after_a_run_is_left_out_above_the_limit(tmp_path: Path) -> None:
+    """Contract 12.5: with a line that gives the command that makes it."""
+    store(tmp_path, *(record("s1", f"m{number}") for number in range(3)))
+    (message,) = page_after_run(tmp_path / "perf.csv", limit=2)
+    assert "not made for more than 2 rows" in message
+    assert "madengine report to-html" in message
+    assert not (tmp_path / "perf.html").exists()
+    assert page_after_run(tmp_path / "perf.csv", limit=3) == ()
+    assert (tmp_path / "perf.html").exists()
+
+
+def test_a_table_without_rows_gets_no_page_after_a_run(tmp_path: Path) -> None:
+    assert page_after_run(tmp_path / "perf.csv") == ()
+    assert not (tmp_path / "perf.html").exists()
+
+
+def test_a_page_that_cannot_be_written_after_a_run_is_one_error(tmp_path: Path) -> None:
+    store(tmp_path, record("s1"))
+    (tmp_path / "perf.html").mkdir()
+    with pytest.raises(ResultError, match=r"perf\.html cannot be written"):
+        page_after_run(tmp_path / "perf.csv")
