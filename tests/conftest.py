@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester"]
 
-# Property tests: HYPOTHESIS_PROFILE or --hypothesis-profile chooses.  No deadlines: machines are busy.
-settings.register_profile("ci", max_examples=200, deadline=None)
-settings.register_profile("nightly", max_examples=10_000, deadline=None)
+# Property tests: HYPOTHESIS_PROFILE or --hypothesis-profile chooses.  Machines are busy: there are no
+# deadlines, and slow generation says nothing about a test.
+BUSY = [HealthCheck.too_slow]
+settings.register_profile("ci", max_examples=200, deadline=None, suppress_health_check=BUSY)
+settings.register_profile("nightly", max_examples=10_000, deadline=None, suppress_health_check=BUSY)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

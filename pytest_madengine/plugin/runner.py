@@ -12,10 +12,10 @@ from pytest_madengine.catalog.files import MODEL_FILES
 from pytest_madengine.plugin.itemids import item_ids
 from pytest_madengine.plugin.items import MadFile, MadItem
 from pytest_madengine.plugin.keys import run_key
+from pytest_madengine.plugin.messages import clean_report
 from pytest_madengine.plugin.wire import attach
 from pytest_madengine.results.cleaning import Gate
 from pytest_madengine.results.record import Outcome, RunRecord
-from pytest_madengine.util.text import log_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,7 +126,7 @@ class RunningPlugin:
                 self._finish(item, report)
         elif call.when == "teardown" and records_key in item.stash:
             attach(report, item.stash[records_key])
-        self._clean(report, of_model=isinstance(item, MadItem))
+        clean_report(report, self.session.redactor, of_model=isinstance(item, MadItem))
         return report
 
     def _observe(self, run: ItemRun, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
@@ -174,19 +174,6 @@ class RunningPlugin:
             run.warnings.append(f"record not saved: {error.strerror}")
             record = run.record()
         return record
-
-    def _clean(self, report: pytest.TestReport, *, of_model: bool) -> None:
-        """No secret on any report; of a model nothing, either, that a terminal or an XML file cannot take."""
-        redact = self.session.redactor.text
-
-        def clean(text: str) -> str:
-            return log_line(redact(text)) if of_model else redact(text)
-
-        if report.longrepr is not None and not isinstance(report.longrepr, tuple):
-            text = str(report.longrepr)
-            if clean(text) != text:
-                report.longrepr = clean(text)
-        report.sections = [(name, clean(content)) for name, content in report.sections]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

@@ -36,6 +36,20 @@ def test_no_escape_reaches_the_terminal_or_a_file(dirty: Any, options: tuple[str
     assert all(is_safe(json.dumps(record, ensure_ascii=False)) for record in dirty.records())
 
 
+def test_names_of_rows_control_no_terminal(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """faults 4.3: given control characters and a secret in the names of rows, which pytest shows as subtests
+    / when one fails / then they are shown as text."""
+    monkeypatch.setenv("MAD_SECRETS_X", SECRET)
+    rows = rf"model,performance,metric\na\001b\302\233\342\200\256,,x\n{SECRET},,y\n"
+    repo.model("rows", f"printf '{rows}' > perf_x.csv", multiple_results="perf_x.csv")
+    result = repo.run("--mad-tags", "demo", "-v", "-rA", "--junitxml=j.xml")
+    shown = result.stdout.str()
+    assert is_safe(shown.replace("\r\n", "\n"))
+    assert SECRET not in shown
+    assert "SUBFAILED" in shown
+    repo.junit()
+
+
 def test_a_dynamic_model_says_no_secret_and_controls_no_terminal(
     repo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
