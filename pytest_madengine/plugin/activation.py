@@ -23,6 +23,7 @@ from pytest_madengine.plugin.compat import load_conftests
 from pytest_madengine.plugin.itemids import item_ids
 from pytest_madengine.plugin.keys import session_key
 from pytest_madengine.plugin.limits import check_limits
+from pytest_madengine.plugin.logs import redact_logs
 from pytest_madengine.plugin.markers import Markers, markers_key, register_markers
 from pytest_madengine.plugin.selection import find_root, select
 from pytest_madengine.plugin.xdist import workers
@@ -105,6 +106,7 @@ def make_session(config: pytest.Config) -> MadSession:
             session = config.stash[session_key] = _make_session(config)
             settings = session.settings
             session.redactor.add(*known_secrets(settings.root, settings.environ, settings.credentials))
+            config.add_cleanup(redact_logs(session.redactor))
             _load_conftests(config, session)
             session.data_providers = _data_providers(config)
             if not session.worker:

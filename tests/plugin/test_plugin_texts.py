@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from typing import Any
@@ -34,6 +35,60 @@ def test_no_escape_reaches_the_terminal_or_a_file(dirty: Any, options: tuple[str
     dirty.junit()
     assert {row["metric"] for row in dirty.rows()} == {"tok/s", "x"}
     assert all(is_safe(json.dumps(record, ensure_ascii=False)) for record in dirty.records())
+
+
+#: Log messages as clients make them: arguments, mappings, exceptions, stacks, calls that cannot be formatted.
+NOISY_TEST = """
+import logging
+
+def say(secret):
+    for name in ("docker.auth", "urllib3.connectionpool", "botocore.endpoint", "paramiko.transport", "mine"):
+        log = logging.getLogger(name)
+        log.setLevel(logging.DEBUG)
+        log.debug("plain " + secret)
+        log.debug("header %s of %d", {"Authorization": [secret]}, 5)
+        log.debug("named %(token)s", {"token": secret})
+        log.debug("broken %d " + secret, secret)
+        log.debug("stack", stack_info=True, extra={"place": "x"})
+        try:
+            raise ValueError("raised " + secret)
+        except ValueError:
+            log.exception("failed")
+
+def test_noisy(caplog):
+    import os
+    say(os.environ["MAD_SECRETS_X"])
+    assert any("header" in text and "***" in text for text in caplog.messages)
+    assert False
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "workers"])
+def test_no_secret_is_in_a_debug_log(
+    repo: Any, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
+) -> None:
+    """faults 4.1: given clients that log requests with a secret / when pytest shows, keeps and reports their
+    log / then all messages are there, without it; afterwards logging is as before."""
+    monkeypatch.setenv("MAD_SECRETS_X", SECRET)
+    repo.model("m")
+    (repo.path / "test_noisy.py").write_text(NOISY_TEST)
+    before = logging.getLogRecordFactory()
+    options = ("--log-file=debug.log", "--log-file-level=DEBUG", "-ojunit_logging=all", "-olog_cli=true")
+    words = ("--mad-tags", "demo", "test_noisy.py", "--junitxml=j.xml", "--log-cli-level=DEBUG", "--tb=line")
+    result = repo.run(*words, *options, *workers)
+    assert logging.getLogRecordFactory() is before
+    result.assert_outcomes(passed=1, failed=1)
+    shown = {
+        "terminal": result.stdout.str() + result.stderr.str(),
+        "junit": (repo.path / "j.xml").read_text(),
+    }
+    if not workers:  # they have no log file of their own
+        shown["file"] = (repo.path / "debug.log").read_text()
+    for place, text in shown.items():
+        assert SECRET not in text, place
+        if not workers or place == "junit":
+            assert all(word in text for word in ("plain ***", "named ***", "broken", "raised ***")), place
+            assert text.count("header") >= 5
 
 
 def test_names_of_rows_control_no_terminal(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
