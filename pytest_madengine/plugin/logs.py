@@ -1,8 +1,8 @@
 """Log records of this process have no secrets, whoever makes them and whoever shows them.
 
 Clients of the engine, of registries, of S3 and of SSH write requests and headers into debug logs.  pytest
-shows these with ``--log-cli-level``, keeps them with ``--log-file`` and puts them into reports.  So a record is
-cleaned where it is made: no handler ever has another one.
+shows these with ``--log-cli-level``, keeps them with ``--log-file`` and puts them into reports.  So a record
+is cleaned where it is made: no handler ever has another one.
 """
 
 from __future__ import annotations
