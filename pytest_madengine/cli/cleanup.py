@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pytest_madengine.cli.common import ExitCode, reports_errors, say
+from pytest_madengine.errors import EngineError
 
 if TYPE_CHECKING:
     from pytest_madengine.engine.leftovers import Leftover
@@ -54,11 +55,14 @@ def cleanup(
     try:
         found = find(client, older=age, images=everything, kept=everything, run_id=session)
         for one in found:
-            error = "" if dry_run else remove(client, one)
-            failed += bool(error)
-            say(
-                _line(one, f"not removed: {error}" if error else "would be removed" if dry_run else "removed")
-            )
+            state = "would be removed" if dry_run else "removed"
+            try:
+                if not dry_run:
+                    remove(client, one)
+            except EngineError as error:
+                failed += 1
+                state = f"not removed: {error.message}"
+            say(_line(one, state))
     finally:
         client.close()
     if not found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from pytest_madengine.data.store import RemoteFile
+from pytest_madengine.util.processes import boot_id
 
 #: Bytes of one part; larger files are read by several workers at once.
 PART_SIZE: Final = 16 * 1024 * 1024
-_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -137,10 +136,3 @@ def partial_path(staging: Path, file: RemoteFile) -> Path:
     """Where a file lies until it is whole.  Any path of a store becomes a short, distinct name."""
     digest = hashlib.sha256(file.path.encode("utf-8", "surrogateescape")).hexdigest()
     return staging / f"{digest[:40]}.partial"
-
-
-def boot_id() -> str:
-    """Changes with every start of this host; empty where the kernel does not say."""
-    with contextlib.suppress(OSError):
-        return _BOOT.read_text(encoding="ascii").strip()
-    return ""

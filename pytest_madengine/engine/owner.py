@@ -1,4 +1,4 @@
-"""Who owns a container: labels that name one process of one boot of one host, and whether it lives."""
+"""Who made a container or an image: labels that name one process of one boot of one host (contract 8.2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pytest_madengine.util.processes import boot_id, pid_namespace, start_time
+
 PREFIX: Final = "pytest-madengine."
+MODEL: Final = PREFIX + "model"
+ITEM: Final = PREFIX + "item"
 RUN_ID: Final = PREFIX + "run-id"
 OWNER_PID: Final = PREFIX + "owner-pid"
 OWNER_HOST: Final = PREFIX + "owner-host"
@@ -37,7 +41,7 @@ class Owner:
     machine: str = ""
 
     def labels(self) -> dict[str, str]:
-        """The labels of this owner's containers (contract 8.2)."""
+        """The labels by which this owner is found again."""
         return {
             OWNER_PID: str(self.pid),
             OWNER_START: str(self.start),
@@ -55,6 +59,11 @@ def current_owner() -> Owner:
     return Owner(pid, start, socket.gethostname(), boot_id(), pid_namespace(), machine_id())
 
 
+def owner_labels(model: str, item: str, run_id: str) -> dict[str, str]:
+    """The labels of what this process makes for an item of a session."""
+    return {MODEL: model, ITEM: item, RUN_ID: run_id, **current_owner().labels()}
+
+
 def machine_id(path: Path = Path("/etc/machine-id")) -> str:
     """Identity of this installation; empty where there is none.
 
@@ -65,35 +74,6 @@ def machine_id(path: Path = Path("/etc/machine-id")) -> str:
     except (OSError, UnicodeDecodeError):
         return ""
     return hashlib.sha256(f"pytest-madengine {text}".encode()).hexdigest()[:16] if text else ""
-
-
-def pid_namespace() -> str:
-    """Identity of the process namespace of this process, e.g. ``pid:[4026531836]``."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
-def boot_id() -> str:
-    """Identity of this boot of this host; empty when the kernel does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-
-
-def start_time(pid: int) -> int | None:
-    """Start of a process in clock ticks since boot; ``None`` when there is no such process.
-
-    Format: field 22 of ``/proc/<pid>/stat``, proc(5); the command in field 2 may hold blanks and brackets.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if not fields or fields[0] in "ZX" else int(fields[19])
 
 
 def owner_of(labels: Mapping[str, str]) -> Owner | None:
@@ -132,6 +112,12 @@ def is_gone(owner: Owner, here: Owner, *, running: bool) -> bool:
     if owner.boot_id == here.boot_id:
         return not is_alive(owner)
     return bool(owner.machine) and owner.machine == here.machine and not running
+
+
+def is_seen(owner: Owner, here: Owner) -> bool:
+    """True when this process sees that the owner runs."""
+    place = (owner.host, owner.boot_id, owner.namespace or here.namespace)
+    return place == (here.host, here.boot_id, here.namespace) and is_alive(owner)
 
 
 def is_running(entry: Mapping[str, object]) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from pytest_madengine.util import ends, locks
+from pytest_madengine.util.processes import parent_of
 
 
 def heard() -> Callable[[], None]:
@@ -47,15 +47,6 @@ def interrupt_workers(journal: Iterable[Mapping[str, Any]]) -> None:
         else:
             begun.pop(str(entry.get("nodeid")), None)
     for pid in set(begun.values()):
-        if _is_child(pid):
+        # An id in the journal may belong to somebody else by now.
+        if parent_of(pid) == os.getpid():
             os.kill(pid, signal.SIGTERM)
-
-
-def _is_child(pid: int) -> bool:
-    """True for a living child of this process: an id in the journal may belong to somebody else by now."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    state, parent = text.rpartition(")")[2].split()[:2]
-    return state not in "ZX" and int(parent) == os.getpid()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from executor_plans import Bench
+from pytest_madengine.engine.leftovers import find_leftovers, remove_leftovers
 from pytest_madengine.engine.owner import Owner, current_owner
-from pytest_madengine.executors.reaper import find_leftovers, remove_leftovers
 from pytest_madengine.plan.runplan import Step
 from pytest_madengine.settings import PhaseTimeouts
 

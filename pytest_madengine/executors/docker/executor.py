@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_madengine.engine.failures import engine_failures, explain
 from pytest_madengine.engine.owner import current_owner
-from pytest_madengine.executors.docker.container import engine_failures, explain
 from pytest_madengine.executors.docker.run import DockerRun
 from pytest_madengine.executors.workspace import CommonDirectory, sweep
 from pytest_madengine.plan.runplan import RunPlan

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.data.partial import boot_id
 from pytest_madengine.data.probe import within
 from pytest_madengine.data.progress import TransferState, human_size, measured, no_progress
 from pytest_madengine.data.provider import Unusable
@@ -61,8 +60,3 @@ def test_within() -> None:
     with pytest.raises(Unusable, match=r"^silent within 0 seconds$"):
         within(0, "silent", gate.wait)
     gate.set()
-
-
-def test_the_boot_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_madengine.data.partial._BOOT", tmp_path / "absent")
-    assert boot_id() == ""

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from pytest_madengine.engine.failures import explain
+from pytest_madengine.engine.leftovers import find_leftovers, remove_leftovers
 from pytest_madengine.engine.owner import Owner, current_owner
 from pytest_madengine.errors import CredentialError, EngineError, MadError, PlanError, RunError
 from pytest_madengine.executors import workspace
-from pytest_madengine.executors.docker.container import EngineContainer, explain
+from pytest_madengine.executors.docker.container import EngineContainer
 from pytest_madengine.executors.docker.executor import DockerExecutor
-from pytest_madengine.executors.reaper import find_leftovers, remove_leftovers
 from pytest_madengine.plan.runplan import (
     Clone,
     DockerOptions,

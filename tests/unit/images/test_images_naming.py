@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-from pathlib import Path
 
 import pytest
 from docker.utils import parse_repository_tag
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.images import labels
 from pytest_madengine.images.naming import (
     container_name,
     image_name,
@@ -162,20 +158,3 @@ def test_references(text: str) -> None:
 def test_what_is_no_reference(text: str) -> None:
     """Defect 26: given an image name that looks like an option / when checked / then it is refused."""
     assert not is_reference(text)
-
-
-def test_owner_labels() -> None:
-    """Contract 8.2, labels."""
-    found = labels.owner_labels("dummy", "models.json::dummy", "run-1")
-    assert found == {
-        "pytest-madengine.model": "dummy",
-        "pytest-madengine.item": "models.json::dummy",
-        "pytest-madengine.run-id": "run-1",
-        "pytest-madengine.owner-pid": str(os.getpid()),
-        "pytest-madengine.owner-host": socket.gethostname(),
-        "pytest-madengine.owner-boot-id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-    }
-
-
-def test_boot_id_of_a_system_without_one(tmp_path: Path) -> None:
-    assert labels.boot_id(tmp_path / "none") == ""
