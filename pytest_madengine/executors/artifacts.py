@@ -76,7 +76,7 @@ class Collector:
             if content is None:
                 limit = f"has more than {LARGEST_RESULTS} bytes"
                 self.warnings.append(f"{shown}/{name} cannot be read or {limit}: it is not a results file")
-            elif before is None or since is None or modified < since or before.had(content):
+            elif before is None or since is None or modified < since or before.had(content, since):
                 self.warnings.append(f"{shown}/{name} was there before the run and is not a result of it")
             else:
                 # Numbers in it were measured, words may be part of a column's name: the record masks more.

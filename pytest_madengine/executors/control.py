@@ -6,11 +6,16 @@ import os
 import platform
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from pytest_madengine.errors import CredentialError
 from pytest_madengine.executors.events import LARGEST, Events, parse_events
 from pytest_madengine.plan.runplan import Clone, RunPlan
-from pytest_madengine.plan.script import ASK, GO, KNOWN_HOSTS, NONCE, SSH_KEY, guarded, render
+from pytest_madengine.plan.script import ASK, BEFORE, GO, KNOWN_HOSTS, NONCE, SSH_KEY, guarded, render
+from pytest_madengine.util.files import read_regular
+
+#: Bytes of the list of files that were there before the script.
+_LARGEST_SUMS: Final = 32 * 1024 * 1024
 
 
 class ControlDirectory:
@@ -39,6 +44,8 @@ class ControlDirectory:
         (self._path / NONCE).chmod(0o666)  # the script empties it, as whatever user it runs
         if plan.multiple_results:
             (self._path / ASK).touch()
+            (self._path / BEFORE).touch()
+            (self._path / BEFORE).chmod(0o666)
         # Read through this descriptor only: the workload may put anything in the place of the name.
         self._events = os.open(
             self._path / "events", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
@@ -55,6 +62,13 @@ class ControlDirectory:
             self.warnings.append("the run removed its events file")
         text = os.pread(self._events, LARGEST, 0).decode("utf-8", "replace")
         return parse_events(text)
+
+    def sums(self) -> bytes:
+        """Hashes of files of image and mounts; ask before the script starts, which could change them."""
+        found = read_regular(self._path / BEFORE, _LARGEST_SUMS)
+        if found is None:
+            self.warnings.append("files of the image that look like results could not be read before the run")
+        return found or b""
 
     def let_go(self) -> int:
         """Lets the script start; returns the moment on the clock of the file system, in nanoseconds."""

@@ -8,6 +8,7 @@ credential travels in the container's environment (:func:`clone_environment`).
 from __future__ import annotations
 
 import functools
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,10 @@ INIT: Final = "init.sh"
 NONCE: Final = "nonce"
 ASK: Final = "ask"
 GO: Final = "go"
+#: Where the script leaves the hashes of files that were there before it (lines of ``sha256sum``).
+BEFORE: Final = "before"
+#: Seconds it may take for them.
+LOOK_LIMIT: Final = 20
 #: Where the executor puts the ssh key and the known hosts of the clone, relative to the control directory.
 SSH_KEY: Final = "ssh/key"
 KNOWN_HOSTS: Final = "ssh/known_hosts"
@@ -106,6 +111,9 @@ def _phases(script: RunScript, control_dir: str) -> list[str]:
         _array("banner", script.banner),
         _array("smi", script.smi_commands),
         _array("watched", script.watched),
+        _array("results", [pattern for name in script.watched for pattern in _likes(name)]),
+        _assign("look", "/"),
+        _assign("look_limit", str(LOOK_LIMIT)),
         *(_assign(f"host_{name}", host.get(name, "")) for name in ("os", "kernel", "rocm", "cuda")),
         *_clone_settings(script.clone, control_dir),
         "_mad_prepare() {",
@@ -116,6 +124,16 @@ def _phases(script: RunScript, control_dir: str) -> list[str]:
         "  return 0",
         "}",
     ]
+
+
+def _likes(name: str) -> tuple[str, ...]:
+    """Patterns of ``find -name`` for files that could be passed off as this results file."""
+    file = PurePosixPath(name)
+
+    def exactly(text: str) -> str:
+        return re.sub(r"[][*?\\]", r"\\\g<0>", text)
+
+    return (f"{exactly(file.stem)}*", *((f"*{exactly(file.suffix)}",) if file.suffix else ()))
 
 
 def _prepare(script: RunScript) -> list[str]:

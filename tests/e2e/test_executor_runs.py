@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -664,3 +665,33 @@ def test_a_results_file_of_the_repository_is_no_result(bench):
     for script, expected in ((copy, None), (f"{copy}; printf 'm,1\\n' > r.csv", "m,1\n")):
         (root / "scripts/m/run.sh").write_text(f"{script}\n")
         assert bench.run(bench.plan(root, multiple_results="r.csv")).multiple_results == expected
+
+
+def test_a_file_of_the_image_or_of_the_data_is_no_result(bench, docker_client, tmp_path):
+    """faults 1.10: given old results in the image, in a volume of it and on a data mount / when the script
+    copies or moves one and sets its time / then there is no result."""
+    old = "model,performance,metric\nm,1,%s\n"
+    recipe = (
+        f"FROM {bench.image}\nRUN mkdir /v && echo image >/opt.csv && echo volume >/v/r.csv.old\nVOLUME /v\n"
+    )
+    image, _ = docker_client.images.build(fileobj=io.BytesIO(recipe.encode()), rm=True)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "baseline.txt").write_text(old % "data")
+    (data / "r.csv").write_text(old % "moved")
+    mounts = (Mount(str(data), "/data", read_only=False),)
+    root = bench.root()
+    scripts = {
+        "cp /opt.csv r.csv": None,
+        "cp /v/r.csv.old r.csv": None,
+        "cp /data/baseline.txt r.csv": None,
+        "mv /data/r.csv r.csv": None,
+        "echo mine >/data/new.csv; cp /data/new.csv r.csv": "mine\n",
+    }
+    try:
+        for script, expected in scripts.items():
+            (root / "scripts/m/run.sh").write_text(f"{script}; touch -t 203001010000 r.csv\n")
+            plan = bench.plan(root, multiple_results="r.csv", mounts=mounts, image=image.id)
+            assert (script, bench.run(plan).multiple_results) == (script, expected)
+    finally:
+        docker_client.images.remove(image.id, force=True)

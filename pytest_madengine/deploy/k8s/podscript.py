@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from pytest_madengine.deploy.shelltext import array, assign, container_script, template
 from pytest_madengine.deploy.target import TargetModel
-from pytest_madengine.plan.script import WORKSPACE, render
+from pytest_madengine.plan.script import NONCE, WORKSPACE, guarded, render
 
 SOURCE: Final = "/madengine/config"
 RESULTS: Final = "/madengine/results"
@@ -19,6 +18,7 @@ START: Final = "start.sh"
 
 #: Scripts of the plan in two parts: what is of one job, and what all jobs share (``<name>.head``, ``.body``).
 _PARTED: Final = ("init", "phases")
+_NO_NONCE: Final = "none"
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,15 @@ def pod_scripts(model: TargetModel, job: str, hosts: tuple[str, ...] = ()) -> Po
     plan = model.plan
     watched = (plan.multiple_results,) if plan.multiple_results else ()
     script = replace(plan.script, watched=watched, owner=(0, 0), keep_alive=False)
-    nonce = hashlib.sha256("\0".join((job, model.image, script.run_line)).encode("utf-8", "replace"))
-    own = dict(render(script, nonce=nonce.hexdigest()[:24]))
+    rendered = guarded(render(script, nonce=_NO_NONCE), _NO_NONCE)
+    # The pod makes a nonce of its own: a ConfigMap is no secret to the model.
+    own = {name: text for name, text in rendered.items() if name != NONCE}
     shared = {"pod.sh": template("pod.sh")}
     for name in _PARTED:
-        text, body = own.pop(f"{name}.sh"), container_script(f"{name}.sh")
-        own[f"{name}.head"], shared[f"{name}.body"] = text.removesuffix(body), body
+        head, body, _ = own.pop(f"{name}.sh").partition(container_script(f"{name}.sh"))
+        # What surrounds both, so that the shell reads the script whole, is added by the pod again.
+        own[f"{name}.head"], shared[f"{name}.body"] = head.removeprefix("{\n"), body
+    own["phases.head"] += "_mad_look_inside=1\n"
     own[START] = "\n".join([*_header(model, job, hosts), f'. "{SOURCE}/control/pod.sh"', ""])
     return PodScripts(own, shared)
 

@@ -226,7 +226,9 @@ class DockerRun:
         if self._plan.multiple_results and self._before is None:
             space = self._workspace
             suffix = Path(self._plan.multiple_results).suffix
-            self._before = Before(space.own(), space.visible, suffix)
+            mounted = [Path(mount.source) for mount in self._plan.mounts if mount.source.startswith("/")]
+            sums = self._control.sums()
+            self._before = Before(space.own(), space.visible, suffix, mounted, sums)
             if self._before.incomplete:
                 self._warnings.append("the model directory is too large to remember all of it before the run")
             self._since = self._control.let_go()

@@ -13,8 +13,8 @@ trap '_mad_stop=${_mad_stop:-work}' USR1
 trap '_mad_stop=lifeline' USR2
 # A pipe nobody writes to: "read -t" on it sleeps without a sleep program.
 exec {_mad_nap}<> <(:)
-# Events go to the file of the beginning, whatever the workload puts in its place.
-exec 9>>"$_mad_control/events"
+# Events go to the file of the beginning, whatever the workload puts in its place; a pod gives a pipe.
+{ : >&9; } 2>/dev/null || exec 9>>"$_mad_control/events"
 
 _mad_event() {
   local now=${EPOCHREALTIME:-0} up=0

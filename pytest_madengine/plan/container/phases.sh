@@ -294,10 +294,54 @@ _mad_optional_step() {
   ((status == 0)) || _mad_warn "$name failed with status $status"
 }
 
+# Places that hold files of others: the image, and what is mounted.  The host itself looks at the workspace.
+_mad_places() {
+  local point
+  _mad_read_mounts
+  _mad_found_places=("$_mad_look")
+  for point in "${_mad_mounts[@]}"; do
+    case $point in
+    / | /proc | /proc/* | /sys | /sys/* | /dev | /dev/*) continue ;;
+    "$_mad_workspace" | "$_mad_workspace"/*) ((${_mad_look_inside:-0})) || continue ;;
+    esac
+    [[ $point == "${_mad_look%/}"/* ]] && _mad_found_places+=("$point")
+  done
+}
+
+# Content hashes of files that look like results and lie outside of the workspace, before the script can touch
+# them: copied, moved or renamed, with whatever time, they are no results of this run.
+_mad_remember() {
+  local pid tries nap name
+  local -a names=()
+  if ! _mad_has find || ! _mad_has sha256sum; then
+    _mad_warn "the image has no find or no sha256sum: its own files cannot be told from results"
+    return
+  fi
+  for name in "${_mad_results[@]}"; do names+=(${names:+-o} -name "$name"); done
+  _mad_places
+  set -m # a process group of its own, so that the limit ends all of it
+  find "${_mad_found_places[@]}" -xdev -type f -size +0 -size -131073 \( "${names[@]}" \) \
+    -exec sha256sum {} + >"$_mad_control/before" 2>/dev/null </dev/null 9>&- &
+  pid=$!
+  set +m
+  exec {nap}<> <(:)
+  for ((tries = 0; tries < _mad_look_limit * 50; tries++)); do
+    kill -0 "$pid" 2>/dev/null || break
+    read -rt 0.02 -u "$nap"
+  done
+  exec {nap}<&-
+  if kill -KILL -- "-$pid" 2>/dev/null; then
+    _mad_warn "not all files of the image and of the data were looked at in $_mad_look_limit seconds"
+  fi
+  wait "$pid" 2>/dev/null
+}
+
 # Lets the host look at the workspace before the script can change anything in it.
 _mad_await_host() {
   local tries nap
   [[ -e $_mad_control/ask ]] || return
+  _mad_remember
+  : >"$_mad_control/ready"
   _mad_mark ready
   exec {nap}<> <(:)
   for ((tries = 0; tries < 1200; tries++)); do

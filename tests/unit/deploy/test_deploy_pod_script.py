@@ -35,7 +35,8 @@ class Pod:
     def local(self, text: str) -> str:
         for name in ("myworkspace", "madengine/"):
             text = text.replace(f"/{name}", f"{self.directory}/{name}")
-        return text
+        # The root of the container.
+        return text.replace("_mad_look=/\n", f"_mad_look={self.directory}\n")
 
     def start(self, **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -179,3 +180,69 @@ def test_hostile_patterns_run_nothing(site: Any, tmp_path: Path) -> None:
     assert made.run()[0] == 0
     assert "$(touch hacked) *.csv" in made.collected()
     assert not list(tmp_path.rglob("hacked"))
+
+
+PLACE = "/madengine/results/madengine-job/pod-1"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "rm -f ../.madengine/events; mkfifo ../.madengine/events",
+        "printf '1 99999999 phase handback\\n1 1 phase collect\\n' >>../.madengine/events",
+        f": >{PLACE}/events; : >../.madengine/events",
+    ],
+)
+def test_a_run_cannot_lift_its_limit(pod: Any, script: str) -> None:
+    """faults 1.20: given a script that tampers with the events, when its time is over, then it ends."""
+    made = pod(f"{script}; echo performance: 1 s; sleep 600", timeout=1)
+    assert made.run()[0] == 124
+
+
+def test_a_run_cannot_write_its_exit_status(pod: Any) -> None:
+    """faults 1.20: given a script that fails and puts pipes and files of its own into the results and the
+    control directory, when it has ended, then its real status is told and nothing waits.
+    """
+    made = pod(
+        f"cd {PLACE}; mkfifo exit_status; rm -f *.log; mkfifo m_m0.ubuntu.run.live.log; cd ../../../..; "
+        "cd myworkspace/.madengine; for f in finished run-start nonce ask go ready before; "
+        "do rm -f $f; mkfifo $f; done; "
+        "for f in init phases; do echo exit 0 >$f.sh; done; echo performance: 1 s; exit 7"
+    )
+    assert made.run()[0] == 7
+    assert (made.results / "exit_status").read_text() == "7\n"
+    assert "exit 7" in (made.results / "events").read_text()
+
+
+def test_only_the_run_itself_reports(pod: Any, site: Any) -> None:
+    """faults 1.20: given a number that a pre-script prints, when the run prints none, then it is a failure;
+    and the nonce of the marks is in no file of the control directory when the model runs.
+    """
+    hook = site.root / "scripts/hook.sh"
+    hook.write_text("echo performance: 5 s")
+    made = pod('echo "nonce [$(<../.madengine/nonce)]"', {"pre_scripts": [{"path": "scripts/hook.sh"}]})
+    code, output = made.run()
+    assert code == 65
+    assert "nonce []" in output
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("cp /myworkspace/../opt/old.csv out.csv", 65),
+        ("mv /myworkspace/../opt/old.csv ../out.csv; touch -t 203001010000 ../out.csv", 65),
+        ("mv committed.csv out.csv; touch out.csv", 65),
+        ("ln -s /myworkspace/../opt/old.csv out.csv", 65),
+        ("cp /myworkspace/../opt/old.csv out.csv; echo m,2,x >>out.csv", 0),
+    ],
+)
+def test_a_file_of_before_is_no_result_of_a_pod(pod: Any, site: Any, script: str, code: int) -> None:
+    """faults 1.10: given results in the image and in the repository, when the script copies or moves one and
+    sets its time, then the pod has no result; when it adds a row, it has.
+    """
+    made = pod(script, multiple_results="out.csv")
+    for place in ("opt/old.csv", "madengine/config/tree/scripts/m0/committed.csv"):
+        file = made.directory / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"model,performance,metric\nm,1,{place}\n")
+    assert made.run()[0] == code

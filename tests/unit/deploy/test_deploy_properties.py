@@ -18,6 +18,8 @@ from pytest_madengine.deploy.k8s.names import LONGEST_LABEL, file_keys, label_va
 from pytest_madengine.deploy.shelltext import array, assign
 from pytest_madengine.deploy.yamltext import Unsafe, dump_documents
 from pytest_madengine.errors import ConfigError
+from pytest_madengine.plan.expansion import names_in
+from pytest_madengine.util.text import is_safe
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 #: Texts that mean something to YAML, bash, Jinja or the API.
@@ -140,10 +142,10 @@ def test_assignments_are_data(values: list[str]) -> None:
 
 NAMES = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\:"), min_size=1, max_size=30
-).filter(lambda text: text.strip() == text)
+).filter(lambda text: text.strip() == text and is_safe(text))
 PRINTABLE = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30), WORDS
-)
+).filter(lambda text: not names_in(text))
 
 
 @given(NAMES, PRINTABLE, st.dictionaries(st.from_regex(r"[A-Z]{1,6}", fullmatch=True), PRINTABLE, max_size=3))

@@ -255,7 +255,7 @@ def test_a_pipe_in_the_place_of_a_file_blocks_nobody(space):
         (space.root / name).parent.mkdir(exist_ok=True)
         os.mkfifo(space.root / name)
     before = Before([space.model], [space.root], ".csv")
-    assert not before.had(b"x")
+    assert not before.had(b"x", 0)
     assert read_regular(space.root / "r.csv", 10) is None
     assert space.collector().read_results("r.csv", before, 0) is None
     with pytest.raises(OSError):

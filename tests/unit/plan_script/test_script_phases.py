@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from pytest_madengine.executors.before import Before
 from pytest_madengine.plan.runplan import Clone, DataMount, RunScript, Step
 from pytest_madengine.plan.script import clone_environment, render
 from pytest_madengine.secrets import Secret, reveal
@@ -475,3 +476,44 @@ def test_init_gives_the_status_of_the_run(box):
     ) as process:  # fmt: skip
         assert process.wait(30) == 9
     assert box.events()[-1] == "end 9"
+
+
+def test_files_that_look_like_results_are_remembered(box):
+    """faults 1.10: given files in the image with the ending or the name of the results, when the script is
+    about to start, then their hashes are there for the host, whatever their names hold.
+    """
+    place = box.directory / "opt"
+    place.mkdir()
+    for name in ("a.csv", "b c\n.csv", "res[1]ult.bak", "empty.csv", "other.txt"):
+        (place / name).write_text("" if name == "empty.csv" else name)
+    for name in ("ask", "go", "before"):
+        (box.control / name).touch()
+    box.script("own.csv", "of the workspace, at which the host looks itself")
+    script = box.write("true", watched=("res[1]ult.csv",))
+    phases = box.control / "phases.sh"
+    phases.write_text(phases.read_text().replace("_mad_look=/\n", f"_mad_look={place}\n"))
+    done = subprocess.run(
+        ["bash", "-p", str(phases)], env=box.environment(script), stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    before = Before([], [], ".csv", sums=(box.control / "before").read_bytes())
+    known = [
+        name for name in ("a.csv", "b c\n.csv", "res[1]ult.bak", "other.txt") if before.had(name.encode(), 0)
+    ]
+    assert known == ["a.csv", "b c\n.csv", "res[1]ult.bak"]
+    assert not before.had(b"of the workspace, at which the host looks itself", 0)
+    assert "\x01mad:NONCE:ready" in done.stdout
+
+
+def test_an_image_without_find_says_so(box):
+    """faults 1.10: given an image that cannot be searched, then the record has a warning."""
+    for name in ("ask", "go", "before"):
+        (box.control / name).touch()
+    tools = box.directory / "tools"
+    tools.mkdir()
+    for name in ("bash", "cp", "mkdir", "chmod", "chown"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    box.env["PATH"] = str(tools)
+    box.run(watched=("r.csv",))
+    assert [event for event in box.events() if event.startswith("warning the image has no find")]
