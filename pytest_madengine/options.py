@@ -84,6 +84,13 @@ OPTIONS: tuple[Option, ...] = (
         "S",
         default="-1",
     ),
+    Option(
+        "engine-silence",
+        "seconds",
+        "a container engine that answers nothing for so long is a failure of the machine; 0 or -1: none",
+        "S",
+        default="60",
+    ),
     Option("force-mirror-local", "path", "mirror all remote data below this directory", "DIR"),
     Option("live", "flag", "show container output while it runs", aliases=("--mad-live-output",)),
     Option("keep-alive", "flag", "leave containers running after the run"),

@@ -41,6 +41,8 @@ class Settings:
     timeout_collect: float | None = 600
     #: ``--mad-queue-timeout``: seconds; ``None``: none.
     queue_timeout: float | None = None
+    #: ``--mad-engine-silence``: seconds; ``None``: none.
+    engine_silence: float | None = 60
     live: bool = False
     keep_alive: bool = False
     keep_model_dir: bool = False

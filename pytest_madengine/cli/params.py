@@ -85,6 +85,7 @@ _PANELS: Final[Mapping[str, tuple[str, ...]]] = {
             "timeout-pull",
             "timeout-build",
             "queue-timeout",
+            "engine-silence",
         ),
     ),
     RUNNING: (

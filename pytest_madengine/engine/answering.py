@@ -7,6 +7,7 @@ is waited for a bounded time before a request is sent to it, once it has answere
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,16 +20,20 @@ if TYPE_CHECKING:
     from docker import APIClient
     from requests import PreparedRequest, Response
 
-#: Seconds without an answer to any ping after which an engine counts as hung; a host under load needs some.
+#: Seconds without an answer to any ping after which an engine counts as hung, unless the user says otherwise;
+#: a host under load needs some.
 SILENCE: Final = 60.0
 #: The same once the user wants the session to end, and when the engine was found hung before.
-SILENCE_AT_END: Final = 4.0
+SILENCE_AT_END: Final = 3.0
 #: Seconds to wait for an engine that was restarted: dockerd needs up to 15 s for the containers it stops, and
 #: some more when it starts with many of them.
 RETURN: Final = 120.0
-#: Seconds between two looks at a request or at an engine that went away.
+#: Seconds between two looks at a request or at an engine that went away, and for the answer to a ping; then
+#: both once the user wants the session to end: workers of xdist are killed ten seconds after that.
 _SLICE: Final = 1.0
 _PING_LIMIT: Final = 2.0
+_SLICE_AT_END: Final = 0.5
+_PING_LIMIT_AT_END: Final = 1.0
 #: Seconds a request that changes something is given when its sender is interrupted, so that it can be undone.
 _UNFINISHED: Final = 5.0
 _NOTICE: Final = 5.0
@@ -37,18 +42,23 @@ _NOTICE: Final = 5.0
 class Answering:
     """Stands for ``send`` of an engine's client.
 
-    :param clock: for tests, as is ``pause``.
+    :param silence: seconds without an answer to any ping after which the engine counts as hung; ``None``:
+        never, until the user wants the end.
+    :param clock: for tests, as are ``pause`` and ``wait``.
     """
 
     def __init__(
         self,
         client: APIClient,
         *,
+        silence: float | None = SILENCE,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
+        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
     ) -> None:
         self._client, self._send = client, client.send
-        self._clock, self._pause = clock, pause
+        self._silence = math.inf if silence is None else silence
+        self._clock, self._pause, self._wait = clock, pause, wait
         #: The engine was found hung; it has answered nothing since.
         self._hung = False
         #: The engine went away and did not come back in time.
@@ -78,32 +88,36 @@ class Answering:
         job = _Job(lambda: self._send(request, **options))
         last = self._clock()
         try:
-            while not job.done.wait(_SLICE):
+            while not self._wait(job.done, _SLICE_AT_END if asked() else _SLICE):
                 if self._answers():
                     last, self._hung = self._clock(), False
                     continue
-                limit = SILENCE
-                if self._hung or asked():
-                    limit = 0.0 if self._hung and asked() else SILENCE_AT_END
                 silence = self._clock() - last
-                if silence >= limit and not job.done.is_set():
+                if silence >= self._limit() and not job.done.is_set():
                     self._hung = True
                     raise ReadTimeout(f"it hangs: no answer to a ping in {silence:.0f} s")
         except KeyboardInterrupt:
-            if request.method != "GET":
-                job.done.wait(_UNFINISHED)
+            silent = self._clock() - last > _SLICE
+            if request.method != "GET" and not silent:
+                self._wait(job.done, _UNFINISHED)
             raise
         return job.result()
+
+    def _limit(self) -> float:
+        if self._hung and asked():
+            return 0.0
+        return min(self._silence, SILENCE_AT_END) if self._hung or asked() else self._silence
 
     def _answers(self) -> bool:
         """True when the engine answers a ping.  On a connection of its own: that of the request is busy."""
         import requests
         from requests.exceptions import RequestException
 
+        limit = _PING_LIMIT_AT_END if asked() else _PING_LIMIT
         ping = self._client.prepare_request(requests.Request("GET", f"{self._client.base_url}/_ping"))
         try:
             # Whatever it says: it is alive.
-            self._send(ping, timeout=_PING_LIMIT, stream=False).close()
+            self._send(ping, timeout=limit, stream=False).close()
         except RequestException:
             return False
         return True

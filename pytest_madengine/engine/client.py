@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_madengine.engine.answering import Answering, causes
+from pytest_madengine.engine.answering import SILENCE, Answering, causes
 from pytest_madengine.engine.cli import DockerCli, find_docker_cli
 from pytest_madengine.engine.endpoint import Endpoint, find_endpoint
 from pytest_madengine.errors import EngineError
@@ -16,7 +17,7 @@ from pytest_madengine.secrets import Redactor
 if TYPE_CHECKING:
     from docker import DockerClient
 
-__all__ = ["DockerCli", "connect", "engine_error", "find_docker_cli"]
+__all__ = ["DockerCli", "check_answers", "connect", "engine_error", "find_docker_cli"]
 
 #: Seconds the engine may take to answer at all.
 HANDSHAKE_TIMEOUT: Final = 60
@@ -25,17 +26,36 @@ HANDSHAKE_TIMEOUT: Final = 60
 CLIENT_TIMEOUT: Final = 1800
 
 
-def connect(environ: Mapping[str, str]) -> DockerClient:
+def connect(environ: Mapping[str, str], silence: float | None = SILENCE) -> DockerClient:
     """A client of the engine that ``docker`` would use, or of Podman where Docker's socket is absent.
 
     The API version is negotiated.  The caller closes the client.
 
+    :param silence: seconds without any answer after which the engine counts as hung; ``None``: no limit.
     :raises EngineError: no engine, no permission, or it does not answer.
     """
-    return connect_to(find_endpoint(environ))
+    return connect_to(find_endpoint(environ), silence)
 
 
-def connect_to(endpoint: Endpoint) -> DockerClient:
+def check_answers(client: DockerClient, doing: str) -> None:
+    """Says what is wrong with the engine more clearly than the command line; waits for one that restarts.
+
+    :param doing: what it is needed for, e.g. ``build an image``.
+    :raises EngineError: it is absent or hangs.
+    """
+    import docker.errors
+    from requests.exceptions import RequestException
+
+    try:
+        client.ping()
+    except (docker.errors.DockerException, RequestException) as error:
+        raise EngineError(
+            f"cannot {doing}: the container engine does not answer: {' '.join(str(error).split())}",
+            hint="check it with 'docker info'",
+        ) from error
+
+
+def connect_to(endpoint: Endpoint, silence: float | None = SILENCE) -> DockerClient:
     """A client of this engine; see :func:`connect`."""
     import docker
     from docker.errors import DockerException
@@ -46,7 +66,7 @@ def connect_to(endpoint: Endpoint) -> DockerClient:
         client = docker.DockerClient(
             base_url=endpoint.url,
             version="auto",
-            timeout=HANDSHAKE_TIMEOUT,
+            timeout=HANDSHAKE_TIMEOUT if silence is None else min(HANDSHAKE_TIMEOUT, math.ceil(silence)),
             tls=_tls(endpoint),
             use_ssh_client=endpoint.url.startswith("ssh://"),
         )
@@ -54,7 +74,7 @@ def connect_to(endpoint: Endpoint) -> DockerClient:
         raise engine_error(endpoint, error) from None
     client.api.timeout = CLIENT_TIMEOUT
     # Every request of whatever part of the library goes through here.
-    client.api.send = Answering(client.api)  # type: ignore[method-assign]
+    client.api.send = Answering(client.api, silence=silence)  # type: ignore[method-assign]
     return client
 
 

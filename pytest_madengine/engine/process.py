@@ -9,6 +9,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from typing import Final
 
 #: Seconds between asking a command to end and killing it.
 GRACE: Final = 10.0
+#: The same when nobody wants its result any more.
+GRACE_AT_END: Final = 5.0
+#: Seconds without output after which a command's watch looks whether it can still come to an end.
+WATCH_PERIOD: Final = 5.0
 _CHUNK: Final = 64 * 1024
 _GUARD: Final = Path(__file__).with_name("guard.py")
 
@@ -26,10 +31,23 @@ _GUARD: Final = Path(__file__).with_name("guard.py")
 _running: set[subprocess.Popen[bytes]] = set()
 
 
-def end_running() -> None:
-    """Asks all running commands of this process to end; their callers see how they ended."""
-    for process in list(_running):
+def end_running(grace: float = GRACE_AT_END) -> None:
+    """Ends all running commands of this process without waiting for it; their callers see how they ended.
+
+    They are asked at once and killed after the grace period.
+    """
+    asked = list(_running)
+    for process in asked:
         _signal(process, signal.SIGTERM)
+
+    def kill() -> None:
+        for process in asked:
+            if process in _running and process.returncode is None:
+                _signal(process, signal.SIGKILL)
+
+    timer = threading.Timer(grace, kill)
+    timer.daemon = True
+    timer.start()
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,8 @@ def run_streaming(
     output: Callable[[bytes], None],
     timeout: float | None = None,
     grace: float = GRACE,
+    watch: Callable[[], None] | None = None,
+    period: float = WATCH_PERIOD,
 ) -> Ended:
     """Runs a command in a process group of its own; stdout and stderr go to ``output`` as they come.
 
@@ -56,6 +76,7 @@ def run_streaming(
     grace period.  When this process dies, even by SIGKILL, a guard beside the command ends the group.
 
     :param timeout: seconds; ``None`` is no limit.
+    :param watch: called after every ``period`` seconds without output; what it raises ends the command.
     :raises OSError: the command cannot be started.
     """
     if which(argv[0], path=environ.get("PATH")) is None:
@@ -73,13 +94,13 @@ def run_streaming(
     _running.add(process)
     try:
         deadline = None if timeout is None else time.monotonic() + timeout
-        expired = not _pump(process, output, deadline)
+        expired = not _pump(process, output, deadline, watch, period)
         if expired:
             _end(process, output, grace)
         return Ended(process.wait(), expired)
     except BaseException:
         # Also KeyboardInterrupt: no output is wanted any more, only that nothing is left running.
-        _end(process, lambda _data: None, grace)
+        _end(process, lambda _data: None, min(grace, GRACE_AT_END))
         raise
     finally:
         _running.discard(process)
@@ -88,7 +109,13 @@ def run_streaming(
                 stream.close()
 
 
-def _pump(process: subprocess.Popen[bytes], output: Callable[[bytes], None], deadline: float | None) -> bool:
+def _pump(
+    process: subprocess.Popen[bytes],
+    output: Callable[[bytes], None],
+    deadline: float | None,
+    watch: Callable[[], None] | None = None,
+    period: float = WATCH_PERIOD,
+) -> bool:
     """Reads until the command closed its output and ended; false when the deadline came first."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
@@ -97,7 +124,10 @@ def _pump(process: subprocess.Popen[bytes], output: Callable[[bytes], None], dea
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
-            if not selector.select(left):
+            quiet = left if watch is None else min(period, period if left is None else left)
+            if not selector.select(quiet):
+                if watch is not None:
+                    watch()
                 continue
             data = os.read(process.stdout.fileno(), _CHUNK)
             if not data:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_madengine.engine.cli import DockerCli, find_docker_cli
+from pytest_madengine.engine.client import check_answers
 from pytest_madengine.engine.endpoint import find_endpoint
 from pytest_madengine.engine.process import run_streaming
 from pytest_madengine.errors import EngineError, MadError, PullError
@@ -195,6 +196,7 @@ class ImageBuilder:
                 cwd=files.directory,
                 output=log.write,
                 timeout=request.timeout,
+                watch=lambda: self._engine_answers("build an image"),
             )
             duration = time.monotonic() - started
             log.finish()
@@ -259,6 +261,7 @@ class ImageBuilder:
                 cwd=log_path.parent,
                 output=log.write,
                 timeout=timeout,
+                watch=lambda: self._engine_answers("pull an image"),
             )
             log.finish()
         if ended.timed_out and timeout is not None:
@@ -267,20 +270,7 @@ class ImageBuilder:
             raise pull_failure(name, ended.code, log.tail)
 
     def _engine_answers(self, doing: str) -> None:
-        """Says what is wrong with the engine more clearly than the command line; waits for one that restarts.
-
-        :raises EngineError: it is absent or hangs.
-        """
-        import docker.errors
-        from requests.exceptions import RequestException
-
-        try:
-            self._client_factory().ping()
-        except (docker.errors.DockerException, RequestException) as error:
-            raise EngineError(
-                f"cannot {doing}: the container engine does not answer: {' '.join(str(error).split())}",
-                hint="check it with 'docker info'",
-            ) from error
+        check_answers(self._client_factory(), doing)
 
     def _locked(self, key: str) -> AbstractContextManager[None]:
         return host_lock(self._host_lock_dir / f"{key}.lock")

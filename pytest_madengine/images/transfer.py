@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_madengine.engine.cli import DockerCli, find_docker_cli
+from pytest_madengine.engine.client import check_answers
 from pytest_madengine.engine.endpoint import find_endpoint
 from pytest_madengine.engine.process import run_streaming
 from pytest_madengine.errors import CredentialError, EngineError, ImageError, MadError, PullError
@@ -98,6 +99,7 @@ class Transfers:
         :raises PullError: the image cannot be pushed.
         :raises EngineError: no engine, no client, or the engine broke off.
         """
+        self._engine_answers("push")
         client = self._client_factory()
         if not add_name(client, image, reference):
             raise PullError(f"there is no local image {image} to push")
@@ -115,6 +117,7 @@ class Transfers:
     ) -> None:
         """Pulls a reference and gives it the name of the image; errors as :meth:`push`."""
         _log.info("Pulling image from registry: %s", reference)
+        self._engine_answers("pull")
         self._transfer("pull", reference, place, timeout, log_path)
         client = self._client_factory()
         attributes = find_image(client, reference)
@@ -170,12 +173,16 @@ class Transfers:
             cwd=self._state_dir,
             output=log.write,
             timeout=left,
+            watch=lambda: self._engine_answers(verb),
         )
         log.finish()
         if ended.timed_out and timeout is not None:
             raise timed_out(timeout, log.tail, pull=True)
         if ended.code != 0:
             raise self._failure(verb, reference, place, ended.code, log.tail)
+
+    def _engine_answers(self, verb: str) -> None:
+        check_answers(self._client_factory(), f"{verb} an image")
 
     def _failure(self, verb: str, reference: str, place: Place, code: int, tail: tuple[str, ...]) -> MadError:
         line = self._redactor.text(failure_line(tail)) or f"exit status {code} without any output"

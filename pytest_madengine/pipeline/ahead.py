@@ -52,13 +52,17 @@ class BuildsAhead:
             thread.start()
         return len(requests)
 
-    def stop(self) -> None:
-        """Ends the builds that still run: nobody waits for them any more."""
-        self._stop.set()
-        if any(thread.is_alive() for thread in self._threads):
+    def interrupt(self) -> None:
+        """Lets the builds that still run come to an end soon, without waiting for it."""
+        if not self._stop.is_set() and any(thread.is_alive() for thread in self._threads):
             from pytest_madengine.engine.process import end_running
 
             end_running()
+        self._stop.set()
+
+    def stop(self) -> None:
+        """Ends the builds that still run: nobody waits for them any more."""
+        self.interrupt()
         deadline = time.monotonic() + JOIN
         for thread in self._threads:
             thread.join(timeout=max(deadline - time.monotonic(), 0.0))

@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_madengine.plugin.garbage import garbage_collector_paused, set_aside
         from pytest_madengine.plugin.interrupts import heard
 
-        config.add_cleanup(heard())
+        config.add_cleanup(heard(worker=hasattr(config, "workerinput")))
         with garbage_collector_paused():
             activate(config)
             config.add_cleanup(set_aside())

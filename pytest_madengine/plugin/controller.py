@@ -107,6 +107,8 @@ class Controller:
         self.stop_reason = "the session was interrupted"
         if not excinfo.errisinstance(pytest.exit.Exception):
             interrupt_workers(self.ledger.journal.entries())
+            if self.ahead is not None:
+                self.ahead.interrupt()  # while the workers end
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

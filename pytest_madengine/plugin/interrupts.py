@@ -11,12 +11,15 @@ from pytest_madengine.util import ends, locks
 from pytest_madengine.util.processes import parent_of
 
 
-def heard() -> Callable[[], None]:
+def heard(*, worker: bool = False) -> Callable[[], None]:
     """This process hears when it shall end, and says for what it waits; returns the undo.
 
     To be called while nothing is captured: what is said goes where stderr goes now.
+
+    :param worker: of xdist, which interrupts a second time after five seconds and kills after ten: the record
+        of what was running is worth them.
     """
-    unhear = ends.handled()
+    unhear = ends.handled(led=worker)
     descriptor = os.dup(2)
 
     def tell(text: str) -> None:

@@ -215,7 +215,7 @@ class MadSession:
         """
         from pytest_madengine.engine.client import connect
 
-        client = connect(self.settings.environ)
+        client = connect(self.settings.environ, self.settings.engine_silence)
         self._exits.callback(client.close)
         return client
 

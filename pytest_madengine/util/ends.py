@@ -36,6 +36,8 @@ class _State:
     #: The first signal and its time; 0 for none.
     number: int = 0
     since: float = 0.0
+    #: Another process ends this one by force when it takes too long: only the first signal counts.
+    led: bool = False
     depth: int = 0
     patience: int = 1
     #: Signals that came inside of :func:`held`.
@@ -47,6 +49,8 @@ class _State:
             leave_terminal()
         now = time.monotonic()
         first = not self.number
+        if self.led and not first:
+            return False
         impatient = number == self.number == signal.SIGINT
         late = now - self.since > SAME_END and number != signal.SIGHUP
         if not (first or impatient or late):
@@ -63,10 +67,13 @@ def asked() -> bool:
     return bool(_state.number)
 
 
-def handled() -> Callable[[], None]:
+def handled(*, led: bool = False) -> Callable[[], None]:
     """From now on the signals raise KeyboardInterrupt in the main thread; returns the undo.
 
     Nothing is done outside of the main thread, which alone may set handlers.
+
+    :param led: another process sees to it that this one ends: repeated signals do not cut short what it does
+        at its end.
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
@@ -77,12 +84,14 @@ def handled() -> Callable[[], None]:
     }
     if _end not in previous.values():
         _forget()
+        _state.led = led
 
     def restore() -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
         if _end not in previous.values():
             _forget()
+            _state.led = False
 
     return restore
 

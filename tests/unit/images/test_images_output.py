@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.engine.process import run_streaming
+from pytest_madengine.engine.process import Ended, end_running, run_streaming
 from pytest_madengine.errors import BuildError, EngineError, PullError
 from pytest_madengine.images import buildlog
 from pytest_madengine.images.buildlog import BuildLog, open_build_log
@@ -147,6 +147,70 @@ def test_limits_work_in_any_thread() -> None:
     thread.start()
     thread.join()
     assert results[0][1] is True
+
+
+def test_a_watch_ends_a_silent_command() -> None:
+    """faults 2.5: given a command that waits for an engine that hangs / when whoever watches it finds that /
+    then the command is ended and the reason is raised; while there is output nobody needs to look."""
+    looks: list[int] = []
+    pids: list[bytes] = []
+
+    def watch() -> None:
+        looks.append(len(pids))
+        if len(looks) == 3:
+            raise ConnectionError("it hangs")
+
+    code = "import os, time; os.write(1, b'%d' % os.getpid()); time.sleep(1000)"
+    with pytest.raises(ConnectionError, match="it hangs"):
+        run_streaming(
+            [sys.executable, "-S", "-c", code],
+            environ=PYTHON,
+            cwd=Path("/"),
+            output=pids.append,
+            watch=watch,
+            period=0.2,
+        )
+    assert len(looks) == 3
+    assert not pids or _ends(int(pids[0]))
+
+
+def test_running_commands_are_asked_and_then_killed() -> None:
+    """faults 2.5: given a docker client that waits for a hung engine, deaf to SIGTERM / when the session
+    ends / then it is killed soon; nobody waits for it."""
+    started = threading.Event()
+    results: list[Ended] = []
+
+    def heard(data: bytes) -> None:
+        started.set()
+
+    code = "import os, signal, time; signal.signal(15, signal.SIG_IGN); os.write(1, b'x'); time.sleep(1000)"
+    thread = threading.Thread(
+        target=lambda: results.append(
+            run_streaming([sys.executable, "-S", "-c", code], environ=PYTHON, cwd=Path("/"), output=heard)
+        )
+    )
+    thread.start()
+    started.wait(60)
+    end_running(grace=0.2)
+    thread.join(60)
+    assert results[0].code == -signal.SIGKILL
+
+
+def test_a_watch_does_not_extend_a_limit() -> None:
+    looks: list[None] = []
+    code = "import time; time.sleep(1000)"
+    ended = run_streaming(
+        [sys.executable, "-S", "-c", code],
+        environ=PYTHON,
+        cwd=Path("/"),
+        output=lambda data: None,
+        timeout=0.5,
+        grace=5,
+        watch=lambda: looks.append(None),
+        period=0.1,
+    )
+    assert ended.timed_out
+    assert looks
 
 
 def test_a_command_that_does_not_exist() -> None:

@@ -14,6 +14,7 @@ from pytest_madengine.errors import CredentialError, EngineError, ImageError, Ma
 from pytest_madengine.images.registry import RegistryCredential, find_credential
 from pytest_madengine.images.transfer import Place, Transfers, is_transient
 from pytest_madengine.secrets import Redactor, Secret
+from requests.exceptions import ReadTimeout
 
 PASSWORD = "pass-word-77"
 DIGEST = "sha256:" + "d" * 64
@@ -73,10 +74,17 @@ class World:
         self.redactor = Redactor()
         self.state = directory / "state"
         self.log = directory / "log.txt"
-        client: Any = SimpleNamespace(images=self.images, api=self.images)
+        #: What a ping of the engine raises.
+        self.trouble: Exception | None = None
+        client: Any = SimpleNamespace(images=self.images, api=self.images, ping=self.ping)
         self.transfers = Transfers(
             lambda: client, self.environ, self.redactor, self.state, delays=(1, 4), sleep=self.slept.append
         )
+
+    def ping(self) -> bool:
+        if self.trouble is not None:
+            raise self.trouble
+        return True
 
     def answer(self, verb: str, number: int | str, code: int | str, *lines: str) -> None:
         (self.directory / f"{verb}.{number}").write_text("\n".join([str(code), *lines, ""]))
@@ -130,6 +138,19 @@ def test_push_of_an_image_that_is_gone(world: World) -> None:
     world.images.known.clear()
     with pytest.raises(PullError, match="no local image sha256:1"):
         world.push()
+
+
+@pytest.mark.parametrize("verb", ["push", "pull"])
+def test_an_engine_that_hangs_is_asked_first(world: World, verb: str) -> None:
+    """faults 2.5: given an engine that hangs / when an image is to be transferred / then the client, which
+    would wait for ever, is not started, and it is a failure of the machine."""
+    world.trouble = ReadTimeout("it hangs: no answer to a ping in 60 s")
+    with pytest.raises(
+        EngineError, match=rf"^cannot {verb} an image: the container engine does not answer: it hangs"
+    ) as caught:
+        getattr(world, verb)()
+    assert caught.value.infrastructure
+    assert not (world.directory / "argv").exists()
 
 
 def test_pull_tags_the_image(world: World, caplog: pytest.LogCaptureFixture) -> None:

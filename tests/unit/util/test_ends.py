@@ -48,6 +48,28 @@ def test_every_signal_is_an_interrupt(undo: Callable[[], None], number: signal.S
     assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
 
 
+def test_a_process_that_is_led_hears_the_first_signal_only() -> None:
+    """faults 2.5: given a worker that hands back what it knows / when xdist interrupts it once more / then it
+    goes on; the next session hears again."""
+    restore = handled(led=True)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with held():
+            for number in ends.SIGNALS:
+                signal.raise_signal(number)
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        restore()
+    restore = handled()
+    try:
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    finally:
+        restore()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 def test_what_was_ignored_at_the_start_stays_ignored(number: signal.Signals) -> None:
     """faults 2.2: given nohup or ``cmd &`` / then that signal has no effect, and SIGTERM is heard."""
