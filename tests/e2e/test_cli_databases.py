@@ -18,12 +18,10 @@ from typing import Any, cast
 import pymongo
 import pytest
 import sqlalchemy
+from history_records import NASTY, make_record, write_csv
 from history_servers import MariaDb, Mongo, PostgreSql, SqlServer, running
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS
 from pytest_madengine.results.record import Outcome
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "history"))
-from history_records import NASTY, make_record, write_csv
 
 pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 MADENGINE = Path(sys.executable).parent / "madengine"

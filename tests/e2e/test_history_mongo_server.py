@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pymongo
 import pytest
+from history_records import NASTY, write_csv
 from history_servers import Mongo, running
 from pytest_madengine.errors import HistoryError
 from pytest_madengine.history import mongo as mongo_module
 from pytest_madengine.history.mongo import MongoResult, MongoUpload, upload_mongodb
 from pytest_madengine.history.urls import MongoServer, mongo_server
 from pytest_madengine.results.columns import V2_COLUMNS
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "history"))
-from history_records import NASTY, write_csv
 
 pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 PASSWORD = "p@ss/:%+ é"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any, cast
 import pytest
 import sqlalchemy
 from data_servers import ssh_server
+from history_records import NASTY, make_record, write_csv
 from history_servers import MariaDb, PostgreSql, SqlServer, running
 from pytest_madengine.errors import HistoryError
 from pytest_madengine.gate.facts import values_of
@@ -30,9 +30,6 @@ from pytest_madengine.history.urls import DatabaseUrl, TunnelSettings, database_
 from pytest_madengine.history.writing import fill_keys
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS
 from pytest_madengine.secrets import Secret
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "history"))
-from history_records import NASTY, make_record, write_csv
 
 pytestmark = [pytest.mark.e2e, pytest.mark.parallel]
 _numbers = itertools.count()

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_docs_examples import prepare
 
 from ci_files import GITHUB, GITLAB, JENKINS, Step, steps
 from docs_pages import Block
+from docs_repositories import prepare
 
 #: What each CI system sets by itself.
 VARIABLES = {

@@ -5,20 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from history_records import NASTY, write_csv
 from pytest_madengine.cli.app import make_app
 from pytest_madengine.history import mongo
 from pytest_madengine.history.mongo import MongoResult, MongoUpload
 from pytest_madengine.history.urls import MongoServer
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS
 from typer.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "history"))
-from history_records import NASTY, write_csv
 
 APP = make_app("madengine-cli")
 ROWS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pytest_madengine.options import DEFAULT_FILES, given_file
+from pytest_madengine.plugin.options import DEFAULT_FILES, given_file
 
 
 @pytest.mark.parametrize("default", DEFAULT_FILES.values())

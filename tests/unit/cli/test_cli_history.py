@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from history_records import make_record
 from pytest_madengine.cli.app import make_app
 from pytest_madengine.cli.comparing import judge
 from pytest_madengine.cli.listing import plain
@@ -23,9 +24,6 @@ from pytest_madengine.history.store import HistoryStore
 from pytest_madengine.results.point import Point
 from pytest_madengine.results.record import Outcome
 from typer.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "history"))
-from history_records import make_record
 
 APP = make_app("madengine")
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lint_samples import CLEAN, SCRIPT
 from pytest_madengine.cli.app import make_app
 from typer.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "linting"))
-from lint_samples import CLEAN, SCRIPT
 
 APP = make_app("madengine")
 EXAMPLES = Path(__file__).parents[3] / "examples" / "mad"

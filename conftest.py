@@ -1,4 +1,7 @@
-"""Shared by all layers."""
+"""What all layers of the tests share; each layer and room has a conftest.py of its own below tests/.
+
+Only for the tests of this repository: a MAD repository has its own, e.g. examples/mad/conftest.py.
+"""
 
 from __future__ import annotations
 
