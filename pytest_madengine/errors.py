@@ -46,6 +46,14 @@ class ContextError(ConfigError):
     """An additional context that cannot be read or has values of the wrong type."""
 
 
+class FixtureError(MadError):
+    """A fixture that a conftest overrides gives something else than it must."""
+
+
+class RecordError(MadError):
+    """A JSON value that is not a record of ours, though a file of ours holds it."""
+
+
 class CatalogError(MadError):
     """A MAD repository file that cannot be read: models.json, get_models_json.py."""
 

@@ -135,6 +135,11 @@ OPTIONS: tuple[Option, ...] = (
         "BOOL",
         default="true",
     ),
+    Option(
+        "allow-no-hardware",
+        "flag",
+        "succeed also when every model was skipped because this host lacks the GPUs they need",
+    ),
     Option("plan", "flag", "print the resolved plan of each selected item and run nothing"),
     Option("list-tags", "flag", "print the tags of the repository with their models and stop"),
     Option("no-dynamic", "flag", "never execute get_models_json.py"),

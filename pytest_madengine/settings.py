@@ -73,6 +73,8 @@ class Settings:
     db: str = field(default="", repr=False)
     #: ``--mad-resume``: id of a session, ``last``, or empty.
     resume: str = ""
+    #: ``--mad-allow-no-hardware``
+    allow_no_hardware: bool = False
     executor: str = "docker"
     build_only: bool = False
     #: ``--mad-registry``: checked, without blanks and slashes around it.

@@ -10,6 +10,7 @@ import pytest
 from pytest_madengine.cli.common import ExitCode
 from pytest_madengine.errors import BuildError, EngineError, ImageError, PullError
 from pytest_madengine.plugin.terminal import COMMAND_LINE
+from pytest_madengine.plugin.verdicts import lacks_hardware
 from pytest_madengine.results.record import Outcome
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Recorder:
         if self.session is None or reporter is None or session.config.option.collectonly:
             return
         reporter.write_line(render(models_table(self.session), reporter.isatty).rstrip("\n"))
-        reporter.write_line(f"session {self.session.run_id}, results in {self.session.directory}")
+        if not self.session.plan_only:
+            reporter.write_line(f"session {self.session.run_id}, results in {self.session.directory}")
 
     def pytest_mad_result(self, record: RunRecord) -> None:
         """One item ended."""
@@ -101,6 +103,8 @@ def exit_code(status: int, records: Sequence[RunRecord], *, building: bool = Fal
     :param status: what pytest returned.
     :param building: the command only builds: whatever failed, no image came of it.
     """
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED and lacks_hardware(records) and records:
+        return ExitCode.RUN_FAILURE  # every model was skipped: this host cannot run them
     if status in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
         return ExitCode.INVALID_ARGS
     if status in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):

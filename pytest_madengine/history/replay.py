@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from pytest_madengine.errors import ConfigError
+from pytest_madengine.errors import ConfigError, RecordError
 from pytest_madengine.history.urls import DatabaseUrl
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.secrets import Secret
@@ -53,11 +53,11 @@ def _read_records(path: Path) -> Iterator[RunRecord]:
             for number, line in enumerate(stream, 1):
                 try:
                     entry = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 try:
                     yield RunRecord.from_dict(entry)
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise ConfigError(f"{path}:{number} holds no record: {error!r}") from None
+                except RecordError as error:
+                    raise ConfigError(f"{path}:{number} holds no record: {error.message}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None

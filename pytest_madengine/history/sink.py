@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -49,9 +49,14 @@ class HistorySink:
 
     def write(self, record: RunRecord) -> str:
         """Takes one record.  Returns one line when the database begins to fail, else an empty text."""
-        if not record.has_row:
+        return self.write_all([record])
+
+    def write_all(self, records: Iterable[RunRecord]) -> str:
+        """As :meth:`write` for many records, at once."""
+        rows = [record for record in records if record.has_row]
+        if not rows:
             return ""
-        self._waiting.append(record)
+        self._waiting += rows
         if self._failed_at is not None and self._clock() - self._failed_at < PAUSE:
             return ""
         healthy = self._error is None

@@ -68,18 +68,27 @@ class PerfCsv:
         :raises ConfigError: the file has become one that :meth:`check` refuses.
         :raises ResultError: the rows cannot be written; the file is then as it was before.
         """
-        if not record.has_row:
-            return []
+        return self.append_all([record])[0] if record.has_row else []
+
+    def append_all(self, records: Sequence[RunRecord]) -> list[list[dict[str, str]]]:
+        """As :meth:`append` for many records that have rows, in one write; the rows of each.
+
+        :raises ConfigError: see :meth:`append`.
+        :raises ResultError: see :meth:`append`; none of the rows is then in the file.
+        """
         try:
             with locked_file(self.path) as stream:
-                return self._append(stream, record)
+                return self._append(stream, records)
         except OSError as error:
+            whose = (
+                f"the row of {records[0].model}" if len(records) == 1 else f"the rows of {len(records)} items"
+            )
             raise ResultError(
-                f"{self.path}: the row of {record.model} cannot be written: {error.strerror}",
+                f"{self.path}: {whose} cannot be written: {error.strerror}",
                 hint="free some space or choose another --mad-output; the record itself is kept",
             ) from error
 
-    def _append(self, stream: IO[bytes], record: RunRecord) -> list[dict[str, str]]:
+    def _append(self, stream: IO[bytes], records: Sequence[RunRecord]) -> list[list[dict[str, str]]]:
         size = os.fstat(stream.fileno()).st_size
         header, line_end, prefix = list(self._columns), "\n", b""
         if size:
@@ -87,8 +96,8 @@ class PerfCsv:
             stream.seek(-1, os.SEEK_END)
             if stream.read(1) not in (b"\n", b"\r"):
                 prefix = line_end.encode()
-        rows = file_rows(record, header)
-        lines = [[row[name] for name in header] for row in rows]
+        rows = [file_rows(record, header) for record in records]
+        lines = [[row[name] for name in header] for group in rows for row in group]
         data = prefix + csv_bytes(lines if size else [header, *lines], line_end)
         _write_all(stream.fileno(), data, size)
         return rows

@@ -19,15 +19,11 @@ def fingerprint_of(run: ItemRun) -> str:
 
     session, selected, match = run.session, run.spec.selected, run.spec.dockerfile
     model = selected.model
-    script = session.settings.root / model.scripts
-    # A script that lies directly in scripts/ shares that directory with everything else.
-    shared = script.parent.name == "scripts" and script.parent.parent == session.settings.root
-    scripts = script if script.is_dir() or shared else script.parent
     return fingerprint(
         model=model.name,
         args=full_args(selected),
         parameters=selected.parameters,
-        scripts_hash=_hash(session, scripts),
+        scripts_hash=_hash(session, scripts_of(run)),
         dockerfile_hash=_hash(session, match.path) if match is not None else "",
         build_args=session.context.get("docker_build_arg", {}),
         n_gpus=model.n_gpus,
@@ -36,6 +32,15 @@ def fingerprint_of(run: ItemRun) -> str:
         data=model.data,
         image=given_name(run),
     )
+
+
+def scripts_of(run: ItemRun) -> Path:
+    """The script of an item, or the directory that is its own."""
+    root = run.session.settings.root
+    script = root / run.spec.selected.model.scripts
+    # A script that lies directly in scripts/ shares that directory with everything else.
+    shared = script.parent.name == "scripts" and script.parent.parent == root
+    return script if script.is_dir() or shared else script.parent
 
 
 def _hash(session: MadSession, path: Path) -> str:

@@ -38,7 +38,7 @@ def make_record(run: ItemRun) -> RunRecord:
         phase=phase,
         metrics=run.verdict.metrics if run.verdict else (),
         columns=columns(run),
-        configs=_configs(run),
+        configs=configs_of(run),
         exit_code=result.exit_code if result is not None else None,
         started=run.started,
         finished=finished,
@@ -56,6 +56,8 @@ def make_record(run: ItemRun) -> RunRecord:
         fingerprint=_fingerprint(run),
         has_row=_has_row(run, outcome),
         resumed_from=run.resumed_from,
+        resume_key=run.resume_key or "",
+        lacks_hardware=run.lacks_hardware and outcome is Outcome.SKIPPED,
         build=build_part(run, outcome, reason),
         infrastructure=bool(failure and failure.infrastructure)
         or bool(run.verdict and run.verdict.infrastructure),
@@ -150,10 +152,12 @@ def _intended_image(run: ItemRun) -> str:
     from pytest_madengine.errors import MadError
     from pytest_madengine.pipeline.image import intended_name
 
-    try:
-        return intended_name(run)
-    except MadError:
-        return ""
+    if run.intended_image is None:  # asked for twice by a record; thousands are made at once
+        try:
+            run.intended_image = intended_name(run)
+        except MadError:
+            run.intended_image = ""
+    return run.intended_image
 
 
 def _image(run: ItemRun) -> dict[str, str]:
@@ -203,7 +207,8 @@ def _data(run: ItemRun) -> Iterator[dict[str, Any]]:
         }
 
 
-def _configs(run: ItemRun) -> Any:
+def configs_of(run: ItemRun) -> Any:
+    """The configuration file that the arguments of an item name, as JSON types."""
     from pytest_madengine.catalog.ids import full_args
     from pytest_madengine.results.configs import read_configs
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pytest_madengine.errors import CredentialError, EngineError, MadError, PlanError, ResultError, RunError
+from pytest_madengine.errors import EngineError, MadError, PlanError, ResultError, RunError
 from pytest_madengine.plan.runplan import DataMount, Image, Lease, RunPlan
 from pytest_madengine.results.cleaning import Gate
 from pytest_madengine.results.record import Attempt, Metric, Outcome, RunRecord
 from pytest_madengine.session.items import ItemSpec
 from pytest_madengine.session.session import MadSession
+from pytest_madengine.util.ends import asked
 from pytest_madengine.util.files import append_line, utc_now, utc_precise
 from pytest_madengine.util.text import clip
 
@@ -50,6 +51,8 @@ class ItemRun:
     started: str = field(default_factory=utc_now)
     durations: dict[str, float] = field(default_factory=dict)
     image: Image | None = None
+    #: The name that the image was meant to get, once it was asked for.
+    intended_image: str | None = None
     data: tuple[DataMount, ...] = ()
     lease: Lease = field(default_factory=Lease)
     lease_times: dict[str, str] = field(default_factory=dict)
@@ -64,6 +67,8 @@ class ItemRun:
     parse_metrics: Callable[[RunPlan, str], Any] | None = None
     decided: tuple[Outcome, str, str] | None = None
     failure: MadError | None = None
+    #: This host does not have the GPUs that the item needs: it is skipped.
+    lacks_hardware: bool = False
     #: A row of multiple results is being reported as a pytest subtest.
     in_subtest: bool = False
     #: What became of the push: ``registry``, ``reference``, ``digest`` or ``error``.
@@ -72,6 +77,8 @@ class ItemRun:
     attempts: list[Attempt] = field(default_factory=list)
     #: When the try after the last failed one began; empty for the first.
     attempt_started: str = ""
+    #: Tells a later session whether it would run the same (:mod:`.resumekey`); ``None``: not asked yet.
+    resume_key: str | None = None
     #: Session whose SUCCESS stands for this item (``--mad-resume``).
     resumed_from: str = ""
 
@@ -96,49 +103,6 @@ class ItemRun:
             yield
         finally:
             self.durations[phase] = self.durations.get(phase, 0.0) + time.monotonic() - start
-
-    def skip_reason(self) -> str:
-        """Why the item does not run; empty when it runs.
-
-        :raises MadError: the test hook ``--exception`` of the predecessor.
-        """
-        from pytest_madengine.pipeline.pull import incompatibility
-        from pytest_madengine.plan.placement import check_model
-        from pytest_madengine.plan.skips import skip_reason
-
-        model = self.spec.selected.model
-        if self.session.manifest is not None and self.spec.error is not None:
-            return ""  # what is wrong with a manifest is told on every host
-        reason = skip_reason(model, self.session.context, self.session.settings)
-        reason = reason or incompatibility(self) or self._resumed()
-        if not reason and not self.session.settings.build_only:
-            check_model(model, self.session.context, self.session.settings.environ)
-        if not reason and model.args.strip() == "--exception":
-            raise RunError("Exception test!")
-        return reason
-
-    def _resumed(self) -> str:
-        from pytest_madengine.pipeline.fingerprint import fingerprint_of
-
-        earlier = self.session.resumable.get(self.spec.name)
-        if earlier is None or earlier.fingerprint != fingerprint_of(self):
-            return ""
-        self.resumed_from = earlier.run_id
-        return f"SUCCESS in session {earlier.run_id} (--mad-resume)"
-
-    def check_credential(self) -> None:
-        """The credential of the model is there and has values, and so has every reference of a manifest.
-
-        :raises CredentialError: it is not.
-        """
-        from pytest_madengine.credentials import credential_of
-        from pytest_madengine.pipeline.references import resolved_spec
-
-        self.spec = resolved_spec(self.session, self.spec, self.credentials)
-        model = self.spec.selected.model
-        if model.cred:
-            self.phase = CredentialError.phase
-            credential_of(self.credentials, model.cred, model.owner)
 
     def prepare_image(self) -> Image:
         """Builds, pulls or finds the image.
@@ -250,10 +214,25 @@ class ItemRun:
         self.phase = PlanError.phase
         plan = plan_for(self)
         if self.change_plan is not None:
-            plan = self.change_plan(plan) or plan
+            plan = self._changed(plan, self.change_plan)
         self.session.redactor.add(*plan.secrets)
         self.plan = plan
         return plan
+
+    @staticmethod
+    def _changed(plan: RunPlan, change: Callable[[RunPlan], RunPlan | None]) -> RunPlan:
+        try:
+            changed = change(plan)
+        except KeyboardInterrupt:
+            if asked():
+                raise
+            raise PlanError("hook pytest_mad_plan raised KeyboardInterrupt") from None
+        if changed is not None and not isinstance(changed, RunPlan):
+            raise PlanError(
+                f"hook pytest_mad_plan gives a value of type {type(changed).__name__}, not a RunPlan",
+                hint="return a changed RunPlan (dataclasses.replace), or None to leave it as it is",
+            )
+        return changed or plan
 
     def execute(self) -> Verdict:
         """Runs the plan and judges what came out."""
@@ -351,10 +330,16 @@ class ItemRun:
                 self.failure = error
             self.decide(Outcome.FAILURE, error.message, phase)
         else:
-            lines = str(error).strip().splitlines()
-            text = lines[0] if lines else ""
-            reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
-            self.decide(Outcome.FAILURE, reason)
+            self.decide(Outcome.FAILURE, self.reason_of(error))
+
+    @staticmethod
+    def reason_of(error: BaseException) -> str:
+        """An exception as a reason: one line."""
+        if isinstance(error, MadError):
+            return error.message
+        lines = str(error).strip().splitlines()
+        text = lines[0] if lines else ""
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
     def record(self) -> RunRecord:
         """The one record of the item."""

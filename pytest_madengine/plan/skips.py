@@ -30,6 +30,16 @@ def skip_reason(model: Model, context: Context, settings: Settings) -> str:
         unsupported = {"".join(part.split()) for part in model.skip_gpu_arch.split(",")}
         if architecture and architecture in unsupported:
             return f"Skipping model {model.name} as it is not supported on {architecture} architecture."
+    return missing_gpus(model, context, settings)
+
+
+def missing_gpus(model: Model, context: Context, settings: Settings) -> str:
+    """Why this host cannot run the model at all; empty when it can.
+
+    :raises ConfigError: the context has a GPU count that is none.
+    """
+    if settings.build_only:
+        return ""
     # With a remote executor the GPUs of this host say nothing about the node that will run the model.
     if settings.executor == "docker" and not settings.cpu and not context.facts.gpu_count:
         need = gpu_need(model, context)

@@ -151,7 +151,7 @@ def _make_session(config: pytest.Config) -> MadSession:
     check_limits()
     _check_rootdir(config)
     payload = getattr(config, "workerinput", {}).get("mad")
-    plan_only = options.raw_flag(config, "plan")
+    plan_only = options.runs_nothing(config)
     if payload is not None:
         from pytest_madengine.session.factory import session_of_worker
         from pytest_madengine.session.worker import from_controller
@@ -249,6 +249,7 @@ def _check(session: MadSession) -> None:
     from pytest_madengine.plan.launchers import launcher_of
     from pytest_madengine.plan.tools import select_tools
     from pytest_madengine.session.factory import check_images
+    from pytest_madengine.session.outputs import check_outputs
 
     if not session.selected:
         return
@@ -269,6 +270,7 @@ def _check(session: MadSession) -> None:
         session.resumable  # noqa: B018 - names a session that does not exist early
     if not session.plan_only:
         PerfCsv(session.settings.output, session.settings.perf_csv_schema).check()
+        check_outputs(session.settings, data=any(one.model.data.strip() for one in session.selected))
 
 
 def _translate_deselect(config: pytest.Config, session: MadSession) -> None:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_madengine.errors import MadError
 from pytest_madengine.plugin.compat import add_suite_property
 from pytest_madengine.plugin.interrupts import interrupt_workers
 from pytest_madengine.plugin.junit import suite_properties
 from pytest_madengine.plugin.ledger import Ledger
+from pytest_madengine.plugin.verdicts import exit_status
 from pytest_madengine.plugin.wire import records_on
 from pytest_madengine.results.record import Outcome
 from pytest_madengine.util.ends import held
@@ -33,9 +35,8 @@ class Controller:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
-        """Makes the session directory before any worker starts."""
+        """Describes the session in the JUnit file."""
         if self.session.selected and not self.session.plan_only:
-            self.session.make_directory()
             for name, value in suite_properties(self.session):
                 add_suite_property(self.config, name, value)
 
@@ -63,12 +64,7 @@ class Controller:
     def _build_ahead(self) -> None:
         """Starts builds for the items that are left after selection, once."""
         session = self.session
-        if (
-            self.ahead is not None
-            or session.plan_only
-            or self.config.option.collectonly
-            or not self.ledger.expected
-        ):
+        if self.ahead is not None or session.plan_only or not self.ledger.expected:
             return
         from pytest_madengine.pipeline.ahead import BuildsAhead
 
@@ -83,6 +79,12 @@ class Controller:
         for nodeid in nodeids:
             if nodeid not in self.ledger.records and self.ledger.ids.spec(nodeid) is not None:
                 self.ledger.expected[nodeid] = None
+        if self.ledger.expected and not self.session.plan_only:
+            # Now something will be written; workers run nothing before this.
+            try:
+                self.session.make_directory()
+            except MadError as error:
+                raise pytest.UsageError(f"{error.message}\n{error.hint}") from None
         self._build_ahead()
 
     # ---- results ------------------------------------------------------------------------------------
@@ -123,25 +125,26 @@ class Controller:
             self.ahead.stop()
             for error in self.ahead.errors:
                 self.ledger.note_sink_error(error, "building ahead")
-        started = {
-            entry.get("nodeid") for entry in self.ledger.journal.entries() if entry.get("event") == "start"
-        }
+        self._account_rest(session)
+        self.ledger.finish()
+        session.exitstatus = exit_status(
+            session.exitstatus,
+            self.ledger.of_items(),
+            sink_failed=bool(self.ledger.sink_errors),
+            skipped_is_fine=self.session.settings.allow_no_hardware,
+        )
+
+    def _account_rest(self, session: pytest.Session) -> None:
+        """Gives every selected item without a record one that says why.  The journal is read once."""
+        if not self.ledger.expected:
+            return
+        started = self.ledger.journal.started()
+        kept = self.ledger.journal.finished()
         why = self.stop_reason or str(session.shouldstop or session.shouldfail or "the session ended early")
-        for nodeid in list(self.ledger.expected):
-            if session.config.option.collectonly:
-                break
+        rest = {}
+        for nodeid in self.ledger.expected:
             if nodeid in started:
-                self.ledger.accept(nodeid, [self.ledger.lost(nodeid, "interrupted")])
+                rest[nodeid] = self.ledger.lost(nodeid, "interrupted", kept=kept)
             else:
-                self.ledger.accept(nodeid, [self.ledger.lost(nodeid, f"not run: {why}", Outcome.SKIPPED)])
-        everything = [record for records in self.ledger.records.values() for record in records]
-        if everything:
-            try:
-                self.config.hook.pytest_mad_finish(config=self.config, records=everything)
-            except Exception as error:  # noqa: BLE001 - as above
-                self.ledger.note_sink_error(error, "end of the session")
-        if self.ledger.sink_errors and session.exitstatus in (
-            pytest.ExitCode.OK,
-            pytest.ExitCode.NO_TESTS_COLLECTED,
-        ):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+                rest[nodeid] = self.ledger.lost(nodeid, f"not run: {why}", Outcome.SKIPPED, kept)
+        self.ledger.accept_rest(rest)

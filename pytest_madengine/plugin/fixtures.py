@@ -44,7 +44,7 @@ def _run(request: pytest.FixtureRequest) -> ItemRun:
 @pytest.fixture(scope="session")
 def mad_context(request: pytest.FixtureRequest) -> Context:
     """The merged :class:`~pytest_madengine.context.types.Context` of the session."""
-    return _session(request).context
+    return _session(request).merged_context
 
 
 @pytest.fixture(scope="session")
@@ -63,12 +63,14 @@ def mad_credentials(request: pytest.FixtureRequest) -> Mapping[str, Any]:
 @pytest.fixture
 def mad_model(request: pytest.FixtureRequest, mad_context: Context, mad_credentials: Any) -> Model:
     """The :class:`~pytest_madengine.catalog.model.Model` of this item; skips it where it cannot run."""
+    from pytest_madengine.pipeline.begin import check_credential, skip_reason
+
     run = _run(request)
     _use(run, mad_context, mad_credentials)
-    reason = run.skip_reason()
+    reason = skip_reason(run)
     if reason:
         pytest.skip(reason)
-    run.check_credential()
+    check_credential(run)
     return run.spec.selected.model
 
 
@@ -140,10 +142,11 @@ def mad_run(
 
 def _use(run: ItemRun, context: Context, credentials: Mapping[str, Any]) -> None:
     """Takes over what a conftest may have overridden."""
+    from pytest_madengine.context.types import Context
     from pytest_madengine.credentials import typed
+    from pytest_madengine.plugin.overrides import checked
     from pytest_madengine.secrets import secrets_in
 
-    if run.session.context is not context:
-        run.session.__dict__["context"] = context
-    run.credentials = typed(credentials)
+    run.session.use_context(checked("mad_context", context, Context))
+    run.credentials = typed(checked("mad_credentials", credentials, Mapping))  # type: ignore[type-abstract]
     run.session.redactor.add(*secrets_in(run.credentials))

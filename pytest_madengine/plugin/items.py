@@ -11,6 +11,7 @@ import pytest
 from pytest_madengine.plugin.garbage import garbage_collector_paused
 from pytest_madengine.plugin.keys import run_key, session_key
 from pytest_madengine.plugin.markers import markers_key
+from pytest_madengine.plugin.overrides import checked
 
 if TYPE_CHECKING:
     from pytest_madengine.pipeline.run import ItemRun
@@ -33,11 +34,14 @@ def run_model(
     :raises MadError: the outcome is FAILURE; the message is the reason.
     """
     __tracebackhide__ = True
+    from pytest_madengine.plan.runplan import Lease
     from pytest_madengine.results.multiple import failing_part
     from pytest_madengine.results.record import Outcome
 
     run: ItemRun = request.node.stash[run_key]
-    run.image, run.data, run.lease = mad_image, mad_data, mad_gpus
+    _take_fixtures(run, mad_model, mad_image)
+    run.data = _data_mounts(mad_data)
+    run.lease = checked("mad_gpus", mad_gpus, Lease)
     run.make_plan()
     if run.session.plan_only:
         show_plan(request.config, run)
@@ -68,12 +72,27 @@ def build_model(
     from pytest_madengine.results.record import Outcome
 
     run: ItemRun = request.node.stash[run_key]
-    run.image = mad_image
+    _take_fixtures(run, mad_model, mad_image)
     if run.session.plan_only:
         pytest.skip("an image is built, nothing is run (--mad-build-only)")
     run.push_image()
     reference = run.push.get("reference")
     run.decide(Outcome.SUCCESS, f"built and pushed as {reference}" if reference else "built")
+
+
+def _take_fixtures(run: ItemRun, model: object, image: object) -> None:
+    from pytest_madengine.catalog.model import Model
+    from pytest_madengine.plan.runplan import Image
+
+    checked("mad_model", model, Model)
+    run.image = checked("mad_image", image, Image)
+
+
+def _data_mounts(value: object) -> tuple[DataMount, ...]:
+    from pytest_madengine.plan.runplan import DataMount
+
+    mounts = value if isinstance(value, list) else checked("mad_data", value, tuple)
+    return tuple(checked("mad_data (an entry)", mount, DataMount) for mount in mounts)
 
 
 def show_plan(config: pytest.Config, run: ItemRun) -> None:

@@ -90,6 +90,18 @@ def raw_flag(config: pytest.Config, name: str) -> bool:
     return bool(raw_value(config, name, os.environ)[0])
 
 
+#: pytest's own options that show something and run no test.
+_SHOWING = (
+    *("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test"),
+    *("cacheshow", "markers", "help"),
+)
+
+
+def runs_nothing(config: pytest.Config) -> bool:
+    """True when no model will run: with ``--mad-plan``, or an option of pytest that only shows something."""
+    return raw_flag(config, "plan") or any(getattr(config.option, name, None) for name in _SHOWING)
+
+
 def resolve(config: pytest.Config, root: Path, environ: Mapping[str, str]) -> Settings:
     """All options as :class:`Settings`.
 

@@ -122,6 +122,7 @@ class RunningPlugin:
                 report.longrepr = str(call.excinfo.value)
         elif isinstance(item, MadItem):
             self._observe(item.stash[run_key], call, report)
+            self._agree(item.stash[run_key], report)
             if call.when == "teardown":
                 self._finish(item, report)
         elif call.when == "teardown" and records_key in item.stash:
@@ -137,7 +138,7 @@ class RunningPlugin:
                 run.decide(Outcome.FAILURE, str(report.longrepr))
             elif call.when == "call" and run.verdict is not None and run.decided is None:
                 run.decide(run.verdict.outcome, run.verdict.reason, run.verdict.phase)
-        elif isinstance(error, pytest.skip.Exception):
+        elif isinstance(error, pytest.skip.Exception) and call.when != "teardown":
             reason = Gate(self.session.redactor).message(str(error.msg))
             run.decide(Outcome.SKIPPED, reason)
             # The summary names the place of a skip: that is the model's file, not a line of this package.
@@ -145,9 +146,34 @@ class RunningPlugin:
         else:
             from pytest_madengine.errors import MadError
 
-            run.fail(error)
+            if call.when == "teardown":
+                self._observe_teardown(run, error)
+            else:
+                run.fail(error)
             if isinstance(error, MadError):
                 report.longrepr = "\n".join(run.failure_lines(error))
+
+    def _observe_teardown(self, run: ItemRun, error: BaseException) -> None:
+        """An error after the run fails the item: the record says what the run itself came to as well."""
+        before, reason = run.decided, run.reason_of(error)
+        if before is None:
+            run.decide(Outcome.FAILURE, reason, "teardown")
+        elif before[0] is Outcome.FAILURE:
+            run.warnings.append(f"the teardown failed as well: {reason}")
+        else:
+            after = ": ".join(filter(None, (str(before[0]), before[1])))
+            run.decide(Outcome.FAILURE, f"{reason} (the run before: {after})", "teardown")
+
+    def _agree(self, run: ItemRun, report: pytest.TestReport) -> None:
+        """What pytest makes of a phase because of an ``xfail`` mark is what the record says, with the why."""
+        why = getattr(report, "wasxfail", None)
+        expected = "expected to fail (xfail" + (f": {why})" if why else ")")
+        if why is not None and report.skipped and run.decided and run.decided[0] is Outcome.FAILURE:
+            run.decided = (Outcome.SKIPPED, f"{expected}, and did: {run.decided[1]}", run.decided[2])
+        elif why is not None and report.passed:
+            run.warnings.append(f"{expected}, but passed")
+        elif report.failed and run.decided is not None and run.decided[0] is not Outcome.FAILURE:
+            run.decide(Outcome.FAILURE, str(report.longrepr))  # strict xfail, or a hook of somebody else
 
     def _finish(self, item: MadItem, report: pytest.TestReport) -> None:
         run = item.stash[run_key]
@@ -165,15 +191,33 @@ class RunningPlugin:
         """Makes the record and saves it beside the artifacts and in the journal."""
         from pytest_madengine.results.journal import save_record
 
-        record = run.record()
+        record = self._record_of(run)
         try:
             save_record(run.artifacts / "record.json", record)
             self.journal.finish(nodeid, record)
         except OSError as error:
             # The record still travels on the report; the controlling process says what was not written.
             run.warnings.append(f"record not saved: {error.strerror}")
-            record = run.record()
+            record = self._record_of(run)
         return record
+
+    def _record_of(self, run: ItemRun) -> RunRecord:
+        """The record; one that says why when values of a user's fixture or hook fit none."""
+        try:
+            record = run.record()
+            return RunRecord.from_dict(record.to_dict())
+        except Exception as error:  # noqa: BLE001 - recorded: the item fails with it, the others run
+            gate = Gate(self.session.redactor)
+            why = f"{type(error).__name__}: {error}"
+            return RunRecord(
+                self.session.run_id,
+                run.spec.name,
+                run.model_name,
+                Outcome.FAILURE,
+                gate.message(f"what fixtures or hooks gave fits no record: {why}"),
+                run.phase,
+                started=run.started,
+            )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -236,16 +280,17 @@ def run_selector(
 def _drive(plugin: RunningPlugin, run: ItemRun) -> RunRecord:
     """The steps that the fixtures of a model item perform, for ``mad_run``."""
     from pytest_madengine.errors import MadError
+    from pytest_madengine.pipeline.begin import check_credential, skip_reason
 
     run.session.make_directory()
     plugin.begin(run.item_id, run.spec)
     held = None
     try:
-        reason = run.skip_reason()
+        reason = skip_reason(run)
         if reason:
             run.decide(Outcome.SKIPPED, reason)
         else:
-            run.check_credential()
+            check_credential(run)
             run.prepare_image()
             run.push_image()
             run.prepare_data()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pytest_madengine.errors import RecordError
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.util import jsontext
 from pytest_madengine.util.files import append_line, utc_now, write_atomic
@@ -22,6 +23,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        #: Lines that the last reading left out.
+        self.left_out = 0
 
     def start(self, nodeid: str, *, item: str, model: str, directory: str, worker: str) -> None:
         """An item starts."""
@@ -41,19 +44,48 @@ class Journal:
     def _write(self, **fields: Any) -> None:
         append_line(self.path, json.dumps({"time": utc_now(), "pid": os.getpid(), **fields}))
 
+    def started(self) -> set[str]:
+        """Node ids of the items that have started."""
+        return {str(entry.get("nodeid")) for entry in self.entries() if entry.get("event") == "start"}
+
+    def finished(self) -> dict[str, RunRecord]:
+        """The records of the items that have ended, by node id."""
+        found: dict[str, RunRecord] = {}
+        for nodeid, record in self._finishes():
+            found.setdefault(nodeid, record)
+        return found
+
+    def records(self) -> Iterator[RunRecord]:
+        """The records of the items that have ended, in their order."""
+        return (record for _, record in self._finishes())
+
+    def _finishes(self) -> Iterator[tuple[str, RunRecord]]:
+        for entry in self.entries():
+            if entry.get("event") == "finish":
+                try:
+                    record = RunRecord.from_dict(entry.get("record"))
+                except RecordError:  # counted; the caller tells
+                    self.left_out += 1
+                else:
+                    yield str(entry.get("nodeid")), record
+
     def entries(self) -> Iterator[dict[str, Any]]:
         """All complete lines; a torn last line is left out."""
+        self.left_out = 0
         try:
-            text = self.path.read_text(encoding="utf-8", errors="replace")
+            # Not by splitlines(), which knows more ends of lines than JSON does.
+            lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return
-        for line in text.splitlines():
+        for line in filter(None, lines):
             try:
                 entry = jsontext.parse(line, constants=True)
             except jsontext.JsonTextError:
-                continue
+                entry = None
             if isinstance(entry, dict):
                 yield entry
+            else:
+                self.left_out += 1
 
 
 def save_record(path: Path, record: RunRecord) -> None:

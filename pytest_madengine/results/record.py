@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final, TypeVar
 
+from pytest_madengine.errors import RecordError
 from pytest_madengine.results.readings import number
+
+T = TypeVar("T")
+
+#: Values in a record are nested at most so deeply; configurations (``results.configs``) have the same limit.
+_DEPTH_LIMIT: Final = 120
 
 
 class Outcome(str, Enum):
@@ -98,8 +104,12 @@ class RunRecord:
     build: Mapping[str, Any] = field(default_factory=dict)
     #: Marks a failure of the machine or a service, not of the model.
     infrastructure: bool = False
+    #: SKIPPED because this host does not have the GPUs that the item needs.
+    lacks_hardware: bool = False
     #: Session whose SUCCESS made this item be skipped (``--mad-resume``).
     resumed_from: str = ""
+    #: Hash of everything that reached the run (``resumekey``); empty: it is never resumed from.
+    resume_key: str = ""
     #: A worker node of a multi-node job has no row (contract 12.2), nor has a resumed item.
     has_row: bool = True
 
@@ -109,21 +119,130 @@ class RunRecord:
         return result
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> RunRecord:
-        """The inverse of :meth:`to_dict`; unknown keys of a newer version are ignored."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        values = {key: value for key, value in data.items() if key in known}
-        values["outcome"] = Outcome(values["outcome"])
-        values["metrics"] = tuple(_metric(entry) for entry in values.get("metrics", ()))
-        values["attempts"] = tuple(_attempt(entry) for entry in values.get("attempts", ()))
-        for name in ("artifacts", "log_tail", "warnings", "data"):
-            values[name] = tuple(values.get(name, ()))
-        return cls(**values)
+    def from_dict(cls, data: Any) -> RunRecord:
+        """The inverse of :meth:`to_dict`; unknown keys of a newer version are ignored.
+
+        :raises RecordError: the value is not a record: a field is missing or has another type.
+        """
+        return _typed(cls, data, "record")
 
 
-def _metric(entry: Mapping[str, Any]) -> Metric:
-    return Metric(**{**entry, "outcome": Outcome(entry["outcome"])})
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError("a text")
 
 
-def _attempt(entry: Mapping[str, Any]) -> Attempt:
-    return Attempt(**{**entry, "outcome": Outcome(entry["outcome"])})
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise TypeError("true or false")
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    raise TypeError("a number")
+
+
+def _exit_code(value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise TypeError("a whole number or null")
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(_text, _list(value)))
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if isinstance(value, (list, tuple)):
+        return value
+    raise TypeError("a list")
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        for entry in value.values():
+            _shallow(entry)
+        return value
+    raise TypeError("an object")
+
+
+def _shallow(value: Any) -> Any:
+    """The value, unless it is nested so deeply that copying or printing it would fail."""
+    if not isinstance(value, (Mapping, list, tuple)):
+        return value
+    level = [value]
+    for _ in range(_DEPTH_LIMIT):
+        level = [part for entry in level for part in _parts(entry)]
+        if not level:
+            return value
+    raise TypeError(f"nested less than {_DEPTH_LIMIT} times")
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _text_object(value: Any) -> Mapping[str, str]:
+    if isinstance(value, Mapping) and all(isinstance(entry, str) for entry in value.values()):
+        return value
+    raise TypeError("an object of texts")
+
+
+def _number_object(value: Any) -> Mapping[str, float]:
+    if isinstance(value, Mapping):
+        for entry in value.values():
+            _number(entry)
+        return value
+    raise TypeError("an object of numbers")
+
+
+def _outcome(value: Any) -> Outcome:
+    try:
+        return Outcome(value)
+    except ValueError:
+        raise TypeError("SUCCESS, FAILURE or SKIPPED") from None
+
+
+#: Reads a JSON value by the annotation of its field: the value, or ``TypeError`` with what it is not.
+_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "str": _text,
+    "bool": _boolean,
+    "float": _number,
+    "int | None": _exit_code,
+    "Any": lambda value: _shallow(value),
+    "Outcome": _outcome,
+    "tuple[str, ...]": _texts,
+    "Mapping[str, str]": _text_object,
+    "Mapping[str, float]": _number_object,
+    "Mapping[str, Any]": _object,
+    "tuple[Mapping[str, Any], ...]": lambda value: tuple(map(_object, _list(value))),
+    "tuple[Metric, ...]": lambda value: tuple(_typed(Metric, entry, "metric") for entry in _list(value)),
+    "tuple[Attempt, ...]": lambda value: tuple(_typed(Attempt, entry, "attempt") for entry in _list(value)),
+}
+_NOTHING: Final = object()
+
+
+def _typed(cls: type[T], data: Any, what: str) -> T:
+    """An instance of a dataclass of this module from JSON.
+
+    :raises RecordError: a field is missing or has another type.
+    """
+    if not isinstance(data, Mapping):
+        raise RecordError(f"a {what} is an object, not {type(data).__name__}")
+    values = {}
+    for one in dataclasses.fields(cls):  # type: ignore[arg-type]
+        value = data.get(one.name, _NOTHING)
+        if value is _NOTHING:
+            if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
+                raise RecordError(f"{what}: {one.name} is missing")
+            continue
+        try:
+            values[one.name] = _READERS[str(one.type)](value)
+        except TypeError as error:
+            raise RecordError(f"{what}: {one.name} is not {error}") from None
+    return cls(**values)

@@ -22,6 +22,8 @@ _SAMPLES: Final = 5
 _OF_LIMIT: Final = 0.3
 #: Expected seconds when nothing at all is known.
 DEFAULT: Final = 600.0
+#: Seconds; a number that is not below it is no duration.
+_LONGEST: Final = 1e9
 #: Phases during which an item does not occupy its GPUs.
 _WITHOUT_GPUS: Final = frozenset({"lease", "build", "pull", "data"})
 
@@ -126,6 +128,8 @@ def _seconds(record: Mapping[str, Any]) -> float | None:
     for phase, value in durations.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return None
+        if not 0 <= value < _LONGEST:
+            return None
         if phase not in _WITHOUT_GPUS:
             seconds += value
-    return seconds if 0 < seconds < 1e9 else None
+    return seconds if 0 < seconds < _LONGEST else None

@@ -76,6 +76,7 @@ class MadSession:
     #: ``--mad-batch-manifest``: entry by ``model[parameters]``.
     batch: Mapping[str, BatchEntry] = field(default_factory=dict)
     _exits: ExitStack = field(default_factory=ExitStack)
+    _override: Context | None = None
 
     # ---- places -------------------------------------------------------------------------------------
 
@@ -139,8 +140,8 @@ class MadSession:
         return facts
 
     @cached_property
-    def context(self) -> Context:
-        """The merged context (contract section 7).
+    def merged_context(self) -> Context:
+        """The context of this session, merged from everything that was given (contract section 7).
 
         :raises ConfigError: the additional context or a tools file cannot be used.
         """
@@ -169,6 +170,20 @@ class MadSession:
         )
         self.redactor.add(*secrets_in(context.values))
         return context
+
+    @property
+    def context(self) -> Context:
+        """The context in force: :attr:`merged_context`, or what a conftest gives an item in its place."""
+        return self.merged_context if self._override is None else self._override
+
+    def use_context(self, context: Context) -> None:
+        """Puts the context of an item in force, here and in what was made with another one."""
+        if context == self.context:
+            return
+        self._override = None if context is self.merged_context else context
+        self.redactor.add(*secrets_in(context.values))
+        for name in ("data", "leases"):  # made anew when next asked for; what they hold ends with the session
+            self.__dict__.pop(name, None)
 
     @cached_property
     def tools(self) -> ToolsConfig:
@@ -379,7 +394,11 @@ class MadSession:
         from pytest_madengine.session.resume import successes
 
         settings = self.settings
-        return successes(settings.results_dir, settings.resume, self.run_id) if settings.resume else {}
+        if not settings.resume:
+            return {}
+        found, notes = successes(settings.results_dir, settings.resume, self.run_id)
+        self.warnings += map(Warned, notes)
+        return found
 
     # ---- to the workers -----------------------------------------------------------------------------
 

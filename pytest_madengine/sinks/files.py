@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -39,6 +40,17 @@ class FileSinks:
             if record.has_row:
                 rows = self.table.append(record)
                 self.side.write_item(record, rows)
+
+    def write_all(self, records: Sequence[RunRecord]) -> None:
+        """The same for many records: each file is written once."""
+        try:
+            lines = [json.dumps(record.to_dict()) for record in records]
+            append_line(self.session.directory / "records.jsonl", "\n".join(lines))
+        finally:
+            written = [record for record in records if record.has_row]
+            if written:
+                rows = self.table.append_all(written)
+                self.side.write_item(written[-1], rows[-1])
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Says what was left out of the files."""
@@ -79,6 +91,10 @@ class DatabaseSink:
         trouble = self.sink.write(record)
         if trouble:
             self.notes.append(trouble)
+
+    def write_all(self, records: Sequence[RunRecord]) -> None:
+        """The same for many records, in as few transactions as possible."""
+        self.notes += filter(None, [self.sink.write_all(records)])
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:

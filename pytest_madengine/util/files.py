@@ -79,6 +79,20 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
 
 
+def try_directory(directory: Path) -> None:
+    """Writes a file in an existing directory and removes it: its mode alone does not tell whether one can.
+
+    :raises OSError: no file can be made there.
+    """
+    with _scratch(directory) as scratch:
+        temporary = scratch / f"{_TEMPORARY}{secrets.token_hex(8)}.tmp"
+        try:
+            with temporary.open("xb") as stream:
+                stream.write(b"\n")
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def is_temporary(name: str) -> bool:
     """True for names in a directory that :func:`replacing` may have made, by this process or another."""
     return name == SCRATCH or (name.startswith(_TEMPORARY) and name.endswith(".tmp"))

@@ -209,8 +209,7 @@ def test_benchmark_json(elsewhere: Any) -> None:
 def test_an_output_that_cannot_be_written(elsewhere: Any, option: str) -> None:
     """The others are written, other sinks are not disturbed, and the session is no success."""
     other = ({"--mad-openmetrics", "--mad-benchmark-json"} - {option}).pop()
-    (elsewhere.path / "taken").mkdir()
-    elsewhere.model("good")
+    elsewhere.model("good", f"mkdir {elsewhere.path}/taken; echo performance: 1 x")
     (elsewhere.path / "conftest.py").write_text(
         (elsewhere.path / "conftest.py").read_text()
         + "\ndef pytest_mad_finish(config, records):\n    print('my own sink')\n"

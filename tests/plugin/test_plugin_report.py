@@ -58,9 +58,9 @@ def test_a_database_that_is_down_does_not_take_the_site_away(repo: Any) -> None:
 def test_a_site_that_cannot_be_written_is_an_error(repo: Any) -> None:
     (repo.path / "site").write_text("a file")
     result = repo.model("m").run("--mad-tags", "demo", "--mad-report=site")
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*ERROR results: end of the session: *site/index.html cannot be written*"])
-    assert repo.statuses() == {"m": "SUCCESS"}
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--mad-report: *site/index.html cannot be written*"])
+    assert repo.statuses() == {}
 
 
 def test_secrets_do_not_reach_the_site(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:

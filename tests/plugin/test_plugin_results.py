@@ -64,7 +64,7 @@ def test_skips_have_rows_and_reasons(repo: Any) -> None:
     repo.model("old", is_deprecated=True).model("big", n_gpus="8")
     result = repo.run("--mad-tags", "demo", "--junitxml", "j.xml")
     result.assert_outcomes(skipped=2)
-    assert result.ret == 0
+    assert result.ret == 5
     assert repo.statuses() == {"old": "SKIPPED", "big": "SKIPPED"}
     reasons = {record["model"]: record["reason"] for record in repo.records()}
     assert reasons["old"] == "Model old has been deprecated."

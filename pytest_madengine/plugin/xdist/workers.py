@@ -163,13 +163,14 @@ def gpu_demand(session: MadSession, spec: ItemSpec) -> GpuDemand | None:
 
 def gpus_of(session: MadSession, spec: ItemSpec) -> int:
     """GPUs that an item will hold; 0 also for one that will be skipped or fail before it gets any."""
+    from pytest_madengine.pipeline.begin import skip_reason
     from pytest_madengine.pipeline.run import ItemRun
 
     demand = gpu_demand(session, spec)
     if demand is None or demand.count == 0 or spec.error is not None:
         return 0
     try:
-        skipped = ItemRun(session, spec, spec.name).skip_reason()
+        skipped = skip_reason(ItemRun(session, spec, spec.name))
     except MadError:
         return 0
     return 0 if skipped else demand.count

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote
 
-from pytest_madengine.errors import ResultError
+from pytest_madengine.errors import RecordError, ResultError
 from pytest_madengine.perfcsv.table import locked_file
 from pytest_madengine.reports.pages.csvpage import count_rows, to_html, write_page
 from pytest_madengine.reports.pages.data import PageData, builds_as_sessions, column_of, read_csv
@@ -121,7 +121,7 @@ def _record(line: bytes) -> Mapping[str, Any] | None:
     try:
         record = json.loads(line)
         RunRecord.from_dict(record)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, RecordError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

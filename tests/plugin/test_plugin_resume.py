@@ -1,0 +1,95 @@
+"""``--mad-resume`` runs again whatever would not be the same run (faults 1.7)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+def write(name: str, text: str) -> Callable[[Any], list[str]]:
+    def change(repo: Any) -> list[str]:
+        path = repo.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return []
+
+    return change
+
+
+def entry(**fields: Any) -> Callable[[Any], list[str]]:
+    def change(repo: Any) -> list[str]:
+        repo.entries[0].update(fields)
+        repo.write()
+        return []
+
+    return change
+
+
+def context(text: str) -> Callable[[Any], list[str]]:
+    return lambda repo: [f"--mad-context={text}"]
+
+
+def words(*given: str) -> Callable[[Any], list[str]]:
+    return lambda repo: list(given)
+
+
+CHANGES: dict[str, Callable[[Any], list[str]]] = {
+    "a context variable": context("{'docker_env_vars': {'A': '1'}}"),
+    "arguments of the context": context("{'model_args': '--new'}"),
+    "a tool": context("{'tools': [{'name': 'own'}]}"),
+    "env_vars of the entry": entry(env_vars={"B": "2"}),
+    "args of the entry": entry(args="--steps 2"),
+    "docker options of the entry": entry(additional_docker_run_options="--shm-size 1g"),
+    "the timeout of the entry": entry(timeout=77),
+    "a file that the Dockerfile copies": write("docker/copied.txt", "new"),
+    "the common scripts": write("scripts/common/x.sh", "new"),
+    "a configuration file": write("config.json", '{"a": 2}'),
+    "the place of the data": write("data.json", json.dumps({"d": {"local": {"path": "/tmp"}}})),
+    "the data": write("store/file", "longer than before"),
+    "names of the credential": write(
+        "credential.json", json.dumps({"K": {"username": "u", "token": "secret9"}})
+    ),
+    "the timeout": words("--mad-timeout=55"),
+    "another image": words("--mad-use-image=other"),
+    "the code of a conftest": lambda repo: write(
+        "conftest.py", (repo.path / "conftest.py").read_text() + "#\n"
+    )(repo),
+}
+SAME: dict[str, Callable[[Any], list[str]]] = {
+    "nothing": words(),
+    "how it is shown": words("--mad-live"),
+    "a secret": write("credential.json", json.dumps({"K": {"username": "u", "password": "another9"}})),
+    "another model's script": write("scripts/other/run.sh", "new"),
+    "what a run leaves": write("perf.html", "new"),
+}
+
+
+@pytest.fixture
+def ran(repo: Any) -> Any:
+    """A repository with one model, run with success."""
+    write("credential.json", json.dumps({"K": {"username": "u", "password": "secret9"}}))(repo)
+    write("store/file", "data")(repo)
+    write("config.json", '{"a": 1}')(repo)
+    write("data.json", json.dumps({"d": {"local": {"path": str(repo.path / "store")}}}))(repo)
+    write("scripts/common/tools.json", json.dumps({"tools": {"own": {"cmd": "nice"}}}))(repo)
+    write("scripts/common/pre_scripts/x.sh", "true\n")(repo)
+    repo.model("m", data="d", cred="K", args="--config ../../config.json")
+    assert repo.run("--mad-tags", "m").ret == 0
+    return repo
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_runs_again(ran: Any, change: str) -> None:
+    """faults 1.7: a SUCCESS / something that reaches the run changes / --mad-resume runs it again."""
+    ran.run("--mad-tags", "m", "--mad-resume", *CHANGES[change](ran))
+    assert not ran.records()[-1]["resumed_from"]
+
+
+def test_what_does_not_reach_the_run_changes_nothing(ran: Any) -> None:
+    """faults 1.7: a SUCCESS / something else changes / --mad-resume skips it, time and again."""
+    for name, change in SAME.items():
+        ran.run("--mad-tags", "m", "--mad-resume", *change(ran))
+        assert ran.records()[-1]["resumed_from"], name
