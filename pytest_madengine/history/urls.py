@@ -50,6 +50,15 @@ class DatabaseUrl:
         """The URL with ``***`` for its password."""
         return masked_url(self.url.reveal())
 
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database; ``None`` for one in memory or on a server."""
+        scheme, _, rest = self.url.reveal().partition("://")
+        name = rest.removeprefix("/").partition("?")[0]
+        if scheme.partition("+")[0] != "sqlite" or name in ("", ":memory:") or name.startswith("file:"):
+            return None
+        return Path(name)
+
     def option(self) -> str:
         """What a command needs to reach the same database again, for a shell; empty: nothing."""
         return f" --db-url {shlex.quote(self.safe)}" if self.source == OPTION else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ from pytest_madengine.plugin.xdist import workers
 from pytest_madengine.secrets import Redactor
 from pytest_madengine.session.session import MadSession
 from pytest_madengine.settings import Settings
-from pytest_madengine.util.text import visible
+from pytest_madengine.util.ends import asked
+from pytest_madengine.util.text import one_line, visible
 
 if TYPE_CHECKING:
     from pytest_madengine.data.provider import Provider
@@ -187,8 +189,29 @@ def _check_plugins(config: pytest.Config) -> None:
 
 
 def _data_providers(config: pytest.Config) -> tuple[Provider, ...]:
-    answers = config.hook.pytest_mad_data_providers(config=config)
-    return tuple(provider for answer in answers for provider in answer or ())
+    """What the hooks of users give.
+
+    :raises ConfigError: one raises, or gives something else than providers.
+    """
+    hook = "hook pytest_mad_data_providers"
+    hint = "see the conftest.py or the plugin that implements it"
+    try:
+        answers = config.hook.pytest_mad_data_providers(config=config)
+    except MadError:
+        raise
+    except BaseException as error:  # whatever it is, SystemExit too: no session without its data
+        if isinstance(error, KeyboardInterrupt) and asked():
+            raise
+        raise ConfigError(f"{hook}: {type(error).__name__}: {one_line(str(error))}", hint=hint) from None
+    for answer in answers:
+        if not (isinstance(answer, Sequence) and all(map(_is_named, answer))):
+            kind = type(answer).__name__
+            raise ConfigError(f"{hook} gives a value of type {kind}, not a list of providers", hint=hint)
+    return tuple(provider for answer in answers for provider in answer)
+
+
+def _is_named(provider: object) -> bool:
+    return isinstance(getattr(provider, "name", None), str)
 
 
 def _selected_session(config: pytest.Config, settings: Settings, plan_only: bool) -> MadSession:

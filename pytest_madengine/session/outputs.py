@@ -23,9 +23,10 @@ def check_outputs(settings: Settings, *, data: bool = False) -> None:
     tried: set[Path] = set()
     for option, path in _files(settings):
         _check_file(option, path)
-        _check_directory(option, path, path.resolve().parent, tried)
+        _check_directory(option, path, _resolved(option, path).parent, tried)
     for option, path in _directories(settings, data):
-        _check_directory(option, path, path.resolve(), tried)
+        _check_directory(option, path, _resolved(option, path), tried)
+    _check_database(settings, tried)
     summary = settings.environ.get("GITHUB_STEP_SUMMARY") if settings.github_summary else ""
     if summary:
         _check_appended("GITHUB_STEP_SUMMARY", Path(summary), tried)
@@ -54,13 +55,28 @@ def _directories(settings: Settings, data: bool) -> Iterator[tuple[str, Path]]:
         yield "--mad-force-mirror-local", settings.force_mirror_local
 
 
+def _check_database(settings: Settings, tried: set[Path]) -> None:
+    """Of databases only a file of ours: one that is down fails no run, and its results can be stored later.
+
+    So can those of a file in a directory that is not there: it may be a mount that comes back.
+    """
+    if not settings.db:
+        return
+    from pytest_madengine.history.urls import database_url
+
+    file = database_url(settings.db, settings.environ, settings.known_hosts).file
+    if file is not None and file.parent.is_dir():
+        _check_file("--mad-db", file)
+        _check_directory("--mad-db", file, _resolved("--mad-db", file).parent, tried)
+
+
 def _check_file(option: str, path: Path) -> None:
     try:
         if path.is_dir():
             raise _unusable(option, path, "it is a directory")
         if path.exists() and not path.is_file():
             raise _unusable(option, path, "it is not a regular file")
-        if path.exists() and option == "--mad-output":
+        if path.exists() and option in ("--mad-output", "--mad-db"):
             with path.open("ab"):
                 pass
     except OSError as error:
@@ -74,7 +90,7 @@ def _check_appended(option: str, path: Path, tried: set[Path]) -> None:
                 return
     except OSError as error:
         raise _unusable(option, path, error.strerror or str(error)) from None
-    _check_directory(option, path, path.resolve().parent, tried)
+    _check_directory(option, path, _resolved(option, path).parent, tried)
 
 
 def _check_directory(option: str, path: Path, directory: Path, tried: set[Path]) -> None:
@@ -90,6 +106,13 @@ def _check_directory(option: str, path: Path, directory: Path, tried: set[Path])
     except OSError as error:
         raise _unusable(option, path, f"{directory}: {error.strerror or error}") from None
     tried.add(directory)
+
+
+def _resolved(option: str, path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError before Python 3.13
+        raise _unusable(option, path, "its symbolic links lead to themselves") from None
 
 
 def _unusable(option: str, path: Path, why: str) -> ConfigError:

@@ -264,3 +264,28 @@ def test_accounting_for_many_items_costs_as_few_writes_as_for_some(
     # A few locks more may come from what the first session left to be swept.
     assert {name: count for name, count in work[1].items() if count > work[0].get(name, 0) + 9} == {}
     assert work[1]["read_bytes"] <= 2
+
+
+# ---- data providers of users (faults 2.12) ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise ValueError('no\\nstore')", "hook pytest_mad_data_providers: ValueError: no store"),
+        ("raise SystemExit(0)", "hook pytest_mad_data_providers: SystemExit: 0"),
+        ("__import__('pytest').skip('later')", "hook pytest_mad_data_providers: Skipped: later"),
+        ("return 5", "gives a value of type int, not a list of providers"),
+        ("return [None]", "gives a value of type list, not a list of providers"),
+    ],
+)
+def test_data_providers_that_cannot_be_had_end_the_session_with_one_line(
+    repo: Any, body: str, said: str
+) -> None:
+    """faults 2.12: the hook raises or gives something else / run / exit status 4, one line, nothing ran."""
+    repo.model("m").pytester.makeconftest(f"def pytest_mad_data_providers(config):\n    {body}\n")
+    result = repo.run("--mad-tags", "demo")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: *{said}", "see the conftest.py*"])
+    assert "Traceback" not in result.stderr.str()
+    assert not repo.records()

@@ -40,6 +40,15 @@ def test_a_database_that_is_down_fails_no_run_and_can_be_replayed(repo: Any) -> 
     assert stored(repo.path / "later.db") == 1
 
 
+def test_a_database_file_that_cannot_be_made_ends_before_anything_runs(repo: Any) -> None:
+    """faults 2.12: --mad-db names a directory / run / exit status 4 naming the option, nothing ran."""
+    (repo.path / "taken").mkdir()
+    result = repo.model("m").run("--mad-tags", "demo", "--mad-db=sqlite:///taken")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--mad-db: taken cannot be written: it is a directory*"])
+    assert not repo.records()
+
+
 def test_a_wrong_url_ends_before_anything_runs(repo: Any) -> None:
     result = repo.model("m").run("--mad-tags", "demo", "--mad-db=nonsense")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -21,6 +21,7 @@ FILES = {
     "benchmark_json": "--mad-benchmark-json",
     "manifest_out": "--mad-manifest-out",
     "summary": "GITHUB_STEP_SUMMARY",
+    "db": "--mad-db",
 }
 DIRECTORIES = {
     "results_dir": "--mad-results-dir",
@@ -30,6 +31,10 @@ DIRECTORIES = {
 
 
 def settings(place: Path, name: str, path: Path) -> Settings:
+    if name == "db":
+        return Settings(
+            root=place, results_dir=place / "mad-results", output=place / "perf.csv", db=f"sqlite:///{path}"
+        )
     base = Settings(root=place, results_dir=place / "mad-results", output=place / "perf.csv")
     value: Any = path
     if name == "summary":
@@ -44,7 +49,7 @@ def test_a_place_that_cannot_be_written_names_its_option(tmp_path: Path, name: s
     (tmp_path / "directory").mkdir()
     bad = [tmp_path / "file/below/x.json", Path("/proc/no-such-directory/x.json")]
     bad.append(tmp_path / ("file" if name in DIRECTORIES else "directory"))
-    for path in bad:
+    for path in bad[2:] if name == "db" else bad:
         with pytest.raises(ConfigError, match=f"^{option}: "):
             check_outputs(settings(tmp_path, name, path), data=True)
 
@@ -63,3 +68,38 @@ def test_a_device_is_never_replaced(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ConfigError, match="is not a regular file"):
         check_outputs(settings(tmp_path, name, tmp_path / "fifo"))
+
+
+@pytest.mark.parametrize(("name", "option"), [*FILES.items(), *DIRECTORIES.items()])
+def test_links_that_lead_to_themselves_name_the_option(tmp_path: Path, name: str, option: str) -> None:
+    """faults 2.12: an output below a symbolic link to itself / check / an error with the option."""
+    (tmp_path / "loop").symlink_to("loop")
+    if name == "db":  # nothing can be said of a directory that cannot be seen: the database is down
+        check_outputs(settings(tmp_path, name, tmp_path / "loop/x.db"))
+        return
+    with pytest.raises(ConfigError, match=f"^{option}: "):
+        check_outputs(settings(tmp_path, name, tmp_path / "loop/x.json"), data=True)
+
+
+def test_a_database_in_a_directory_that_takes_no_file_is_refused() -> None:
+    """faults 2.12: --mad-db with a file in /proc / check / an error with the option."""
+    with pytest.raises(ConfigError, match=r"^--mad-db: /proc/x\.db cannot be written"):
+        check_outputs(settings(Path("/tmp"), "db", Path("/proc/x.db")))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////absent/directory/x.db",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///file:/proc/x.db?mode=ro&uri=true",
+        "mysql+pymysql://user:password@192.0.2.1:1/name",
+        "postgresql://user@192.0.2.1:1/name",
+    ],
+)
+def test_a_database_that_is_down_refuses_nothing(tmp_path: Path, url: str) -> None:
+    """faults 2.12: a server that is down, a directory that is absent / check / accepted, nothing is made."""
+    base = Settings(root=tmp_path, results_dir=tmp_path / "r", output=tmp_path / "perf.csv", db=url)
+    check_outputs(base)
+    assert list(tmp_path.iterdir()) == []
