@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 #: What a build phase writes when the user names no file.
 DEFAULT_MANIFEST = "build_manifest.json"
+#: Seconds of the longest limit, some 31 years: more than that overflows in a wait.
+LONGEST_LIMIT = 10**9
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ class DynamicFile:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
             try:
                 request_read, self._requests = _pipe(childs, ours)
+                os.set_blocking(self._requests, False)
                 self._reply, reply_write = _pipe(ours, childs)
                 self._process = subprocess.Popen(
                     [sys.executable, "-I", "-B", "-u", _GUARD, dynamic_child.__file__, str(reply_write)],
@@ -148,9 +149,7 @@ class DynamicFile:
             os.close(self._reply)
 
     def _ask(self, request: Mapping[str, Any]) -> list[object]:
-        with contextlib.suppress(BrokenPipeError):  # a child that is gone is reported by _receive
-            _write_all(self._requests, json.dumps(request).encode() + b"\n")
-        line = self._receive(time.monotonic() + self._limit)
+        line = self._exchange(json.dumps(request).encode() + b"\n", time.monotonic() + self._limit)
         try:
             reply = jsontext.parse(line)
         except jsontext.JsonTextError as error:
@@ -164,32 +163,62 @@ class DynamicFile:
             raise self._wrong_answer("without models")
         return entries
 
-    def _receive(self, deadline: float) -> bytes:
-        """Waits for one line, meanwhile draining the output of the child."""
+    def _exchange(self, request: bytes, deadline: float) -> bytes:
+        """Sends a request and waits for one line, meanwhile draining the output of the child.
+
+        A child that is stopped takes no more of a request than a pipe holds; nothing here waits for it alone.
+        """
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._reply, selectors.EVENT_READ)
             selector.register(self._process.stdout, selectors.EVENT_READ)
+            with self._lock:
+                if self._lifeline_open:
+                    selector.register(self._requests, selectors.EVENT_WRITE)
+            rest = memoryview(request)
             while True:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     self.close()
                     raise self._too_late()
-                for key, _ in selector.select(left):
-                    chunk = os.read(key.fd, _CHUNK)
-                    if key.fd != self._reply:
-                        self._keep(chunk)
-                        if not chunk:
+                for key, events in selector.select(left):
+                    if events & selectors.EVENT_WRITE:
+                        rest = self._send(rest)
+                        if not rest:
                             selector.unregister(key.fileobj)
-                    elif not chunk:
-                        raise self._died()
+                    elif key.fd == self._reply:
+                        line = self._take_reply()
+                        if line is not None:
+                            return line
+                    elif chunk := os.read(key.fd, _CHUNK):
+                        self._keep(chunk)
                     else:
-                        self._replies += chunk
-                        if b"\n" in chunk:
-                            line, _, self._replies = self._replies.partition(b"\n")
-                            return bytes(line)
-                        if len(self._replies) > _LONGEST_REPLY:
-                            raise self._wrong_answer(f"more than {_LONGEST_REPLY:,} bytes")
+                        selector.unregister(key.fileobj)
+
+    def _send(self, rest: memoryview) -> memoryview:
+        """What is left of a request; nothing when the child is gone, which its reply then tells."""
+        with self._lock:
+            if not self._lifeline_open:
+                return rest[:0]
+            try:
+                return rest[os.write(self._requests, rest[:_CHUNK]) :]
+            except BlockingIOError:
+                return rest
+            except BrokenPipeError:
+                return rest[:0]
+
+    def _take_reply(self) -> bytes | None:
+        """The line that the next bytes of the child complete."""
+        chunk = os.read(self._reply, _CHUNK)
+        if not chunk:
+            raise self._died()
+        self._replies += chunk
+        if b"\n" in chunk:
+            line, _, self._replies = self._replies.partition(b"\n")
+            return bytes(line)
+        if len(self._replies) > _LONGEST_REPLY:
+            raise self._wrong_answer(f"more than {_LONGEST_REPLY:,} bytes")
+        return None
 
     def _keep(self, chunk: bytes) -> None:
         self._output.append(chunk)
@@ -246,9 +275,3 @@ def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[i
     reader.callback(os.close, read)
     writer.callback(os.close, write)
     return read, write
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

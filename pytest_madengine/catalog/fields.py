@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from pytest_madengine.options import LONGEST_LIMIT
+
 #: Names of the GPU count, the first one present wins (contract section 3).
 GPU_FIELDS: Final = ("gpus_per_node", "gpu_count", "n_gpus", "num_gpus", "ngpus")
 
@@ -73,5 +75,5 @@ _INNER: Final[Mapping[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("tags", "log_error_patterns", "log_error_benign_patterns"), _plain_texts),
     **dict.fromkeys(("distributed", "slurm"), _plain_object),
     "env_vars": _plain_variables,
-    "timeout": (-1).__le__,
+    "timeout": lambda value: -1 <= value <= LONGEST_LIMIT,
 }

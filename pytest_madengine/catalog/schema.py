@@ -16,10 +16,11 @@ from typing_extensions import TypedDict
 
 from pytest_madengine.catalog.fields import GPU_FIELDS
 from pytest_madengine.catalog.problems import Problem, catalog_error, short
+from pytest_madengine.options import LONGEST_LIMIT
 from pytest_madengine.util.jsontext import boolean_of
 
 _Scalar = str | int | float | bool
-_Seconds = Annotated[int, Field(ge=-1)]
+_Seconds = Annotated[int, Field(ge=-1, le=LONGEST_LIMIT)]
 
 
 def _flag(value: object) -> object:
@@ -126,6 +127,8 @@ def _problems(error: ValidationError) -> list[Problem]:
 def _field_text(field: str, inner: tuple[int | str, ...], value: object) -> str:
     where = f"value of {inner[0]!r} " if field == "env_vars" and inner else ""
     expected = "a text, number or boolean" if where else _EXPECTED.get(field, "a text")
+    if field == "timeout" and type(value) is int and value > LONGEST_LIMIT:
+        expected = f"at most {LONGEST_LIMIT} seconds (-1: no limit)"
     # A text instead of the object of variables may hold a token.
     got = "a text" if field == "env_vars" and isinstance(value, str) else _describe(value)
     return f"field {field!r}: {where}should be {expected}, not {got}"

@@ -7,6 +7,7 @@ the manifest over and marks its images as built there.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -116,10 +117,16 @@ def _checked(values: Mapping[str, Any]) -> SlurmBlock:
 
 
 def _queue_limit(text: str | None) -> float | None:
+    from pytest_madengine.options import LONGEST_LIMIT
+
     try:
         seconds = float(text or -1)
     except ValueError:
-        raise ConfigError(f"--queue-timeout: {text!r} is not a number of seconds, or -1 for none") from None
+        seconds = math.nan
+    if not seconds <= LONGEST_LIMIT:
+        raise ConfigError(
+            f"--queue-timeout: {text!r:.60} is not a number of seconds up to {LONGEST_LIMIT}, or -1 for none"
+        )
     return seconds if seconds > 0 else None
 
 

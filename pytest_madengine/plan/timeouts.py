@@ -8,6 +8,7 @@ from typing import Any, Final
 from pytest_madengine.catalog.model import Model
 from pytest_madengine.context.types import Context
 from pytest_madengine.errors import ConfigError, PlanError
+from pytest_madengine.options import LONGEST_LIMIT
 from pytest_madengine.settings import PhaseTimeouts, Settings
 
 #: Run limit in seconds of a model that names none.
@@ -26,8 +27,10 @@ def check_timeout_option(value: str | int | None) -> int | None:
         number = int(text)
     except ValueError:
         number = -2
-    if isinstance(value, bool) or number < -1:
-        raise ConfigError(f"--timeout is {text!r}, not a number of seconds (0 or -1: no limit)")
+    if isinstance(value, bool) or not -1 <= number <= LONGEST_LIMIT:
+        raise ConfigError(
+            f"--timeout is {text[:40]!r}, not a number of seconds up to {LONGEST_LIMIT} (0 or -1: no limit)"
+        )
     return number
 
 
@@ -54,6 +57,12 @@ def _run_limit(settings: Settings, model: Model, context: Context) -> float | No
     if model.timeout is not None and model.timeout < -1:
         raise PlanError(f"{model.source}: model {model.name!r}: timeout is {model.timeout}, below -1")
     own = DEFAULT_RUN if model.timeout is None else model.timeout
+    if own * multiplier > LONGEST_LIMIT:
+        raise PlanError(
+            f"{model.source}: model {model.name!r}: timeout {own} times the context's timeout_multiplier, "
+            f"{multiplier:g}, is more than {LONGEST_LIMIT} seconds",
+            hint="use --timeout 0 for no limit",
+        )
     return _positive(own * multiplier)
 
 
@@ -62,7 +71,7 @@ def _multiplier(value: Any) -> float:
         return 1
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not (0 < number < math.inf):
         raise ConfigError(f"context: timeout_multiplier is {value!r}, not a number above 0")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_madengine.options import LONGEST_LIMIT
 from pytest_madengine.options import OPTIONS as OPTIONS
 from pytest_madengine.options import Option as Option
 
@@ -169,12 +170,14 @@ def _convert(option: Option, raw: Any, anchor: Path, source: str) -> Any:
             number = int(str(raw))
         except ValueError:
             raise _usage(option, raw, source, "a whole number of seconds, or -1 for none") from None
-        if number < -1:
-            raise _usage(option, raw, source, "a whole number of seconds, or -1 for none")
+        if not -1 <= number <= LONGEST_LIMIT:
+            raise _usage(
+                option, raw, source, f"a whole number of seconds up to {LONGEST_LIMIT}, or -1 for none"
+            )
         return number
     if option.kind == "count":
         text = str(raw).strip()
-        if not (text.isascii() and text.isdecimal()):
+        if not (text.isascii() and text.isdecimal()) or len(text) > 9:
             raise _usage(option, raw, source, "a whole number, 0 or more")
         return int(text)
     if option.kind == "seconds":
@@ -182,8 +185,8 @@ def _convert(option: Option, raw: Any, anchor: Path, source: str) -> Any:
             value = float(str(raw))
         except ValueError:
             raise _usage(option, raw, source, "a number of seconds") from None
-        if value != value or (value < 0 and value != -1):
-            raise _usage(option, raw, source, "a number of seconds, or -1 for none")
+        if value != -1 and not 0 <= value <= LONGEST_LIMIT:
+            raise _usage(option, raw, source, f"a number of seconds up to {LONGEST_LIMIT}, or -1 for none")
         return value if value > 0 else None
     return raw
 

@@ -87,7 +87,8 @@ def size(value: str) -> int:
         raise ValueError(f"{value!r} is not a size such as 512m or 16G")
     whole, _, fraction = match[1].partition(".")
     factor: int = 1024 ** _UNITS[match[2].lower()]
-    return int(whole) * factor + (int(fraction) * factor // 10 ** len(fraction) if fraction else 0)
+    number = int(whole) * factor + (int(fraction) * factor // 10 ** len(fraction) if fraction else 0)
+    return _int64(number, value)
 
 
 def size_or_unlimited(value: str) -> int:
@@ -102,7 +103,14 @@ def duration(value: str) -> int:
     parts = _DURATION.findall(value)
     if not parts or "".join(amount + unit for amount, unit in parts) != value:
         raise ValueError(f"{value!r} is not a duration such as 1m30s")
-    return round(sum(Decimal(amount) * _NANOSECONDS[unit] for amount, unit in parts))
+    return _int64(round(sum(Decimal(amount) * _NANOSECONDS[unit] for amount, unit in parts)), value)
+
+
+def _int64(number: int, value: str) -> int:
+    """A number as the engine takes it."""
+    if number >= 2**63:
+        raise ValueError(f"{value!r} is out of range")
+    return number
 
 
 def choice(*allowed: str, prefixes: tuple[str, ...] = ()) -> Callable[[str], str]:

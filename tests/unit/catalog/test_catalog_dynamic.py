@@ -256,6 +256,27 @@ def test_time_limit_ends_the_process_group(
     assert all(ended(int(pid)) for pid in pids.read_text().split())
 
 
+def test_a_request_that_no_pipe_holds(root: Root) -> None:
+    """faults 2.13: given a child that is stopped, when it is asked to update more models than a pipe holds
+    the names of, then the time limit ends that too.
+    """
+    path = root(f"{HEADER}import os\ndef list_models():\n    return [CustomModel(str(os.getpid()))]\n")
+    with DynamicFile(path, Source(FILE, "d", True), {}, 0.5) as file:
+        (entry,) = file.list_models()
+        assert isinstance(entry, dict)
+        os.kill(int(entry["name"]), signal.SIGSTOP)
+        with pytest.raises(CatalogError, match="did not finish within"):
+            file.update_models(range(50_000))
+
+
+def test_a_long_request_arrives(root: Root) -> None:
+    """faults 2.13: given a request longer than a pipe, when the child reads it, then all of it arrives."""
+    path = root(f"{HEADER}def list_models():\n    return [CustomModel('m')]\n")
+    with DynamicFile(path, Source(FILE, "d", True), {}, 60) as file:
+        file.list_models()
+        assert len(file.update_models([0] * 50_000)) == 50_000
+
+
 DAEMON = """
 import os, sys, time
 if os.fork() == 0:

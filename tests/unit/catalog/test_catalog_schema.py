@@ -146,6 +146,17 @@ def test_deprecated(name: str) -> None:
         ("timeout", -2, "field 'timeout': should be a whole number of seconds, -1 or more, not -2"),
         ("timeout", True, "field 'timeout': should be a whole number of seconds, -1 or more, not true"),
         ("timeout", 1.0, "field 'timeout': should be a whole number of seconds, -1 or more, not 1.0"),
+        (
+            "timeout",
+            10**299,
+            "field 'timeout': should be at most 1000000000 seconds (-1: no limit), "
+            f"not {repr(10**299)[:57]}...",
+        ),
+        (
+            "n_gpus",
+            10**299,
+            f"field 'n_gpus': should be -1 (all GPUs), 0 (none) or a count, not '1{39 * '0'}'",
+        ),
         ("args", ["--x"], "field 'args': should be a text, not a list"),
         ("args", None, "field 'args': should be a text, not null"),
         ("n_gpus", "-2", "field 'n_gpus': should be -1 (all GPUs), 0 (none) or a count, not '-2'"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from plan_samples import context, model, settings
-from pytest_madengine.errors import ConfigError, PlanError
+from pytest_madengine.errors import ConfigError, MadError, PlanError
 from pytest_madengine.plan.timeouts import check_timeout_option, phase_timeouts
 from pytest_madengine.settings import PhaseTimeouts
 
@@ -31,6 +31,17 @@ def test_contract_10_8_run_limit(option: Any, own: Any, multiplier: Any, expecte
     """Contract 10.8, all rows; defects 22 and 44: the model's timeout counts, -1 is no limit."""
     chosen = context({} if multiplier is None else {"timeout_multiplier": multiplier})
     assert phase_timeouts(settings(timeout=option), model(timeout=own), chosen).run == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "own", "multiplier"), [(10**299, None, None), (None, 10**9, 2), (None, 1, 1e300)]
+)
+def test_limits_that_no_wait_can_hold(option: Any, own: Any, multiplier: Any) -> None:
+    """faults 2.13: given a limit beyond what a wait takes, then there is one error that names it."""
+    with pytest.raises(MadError, match="timeout"):
+        phase_timeouts(
+            settings(timeout=option), model(timeout=own), context({"timeout_multiplier": multiplier})
+        )
 
 
 def test_contract_10_8_below_minus_one() -> None:
