@@ -16,7 +16,7 @@ from pytest_madengine.secrets import reveal
 
 SUBMIT: Final = "submit.sh"
 README: Final = "README.md"
-_HOSTS: Final = "@MAD_NODE_HOSTS@"
+_ADDRESSES: Final = "@MAD_NODE_ADDRESSES@"
 _HOSTFILE: Final = "/madengine/hostfile"
 #: What sends a run to a scheduler; inside its job nothing must.
 TARGET_KEYS: Final = frozenset({"slurm", "k8s", "kubernetes", "deploy", "target"})
@@ -77,7 +77,7 @@ def job_context(model: TargetModel, given: Mapping[str, Any]) -> dict[str, Any]:
     preset = {name: v for name, v in slurm_preset(model.nodes).items() if name not in model.plan.env}
     launcher = {}
     if model.plan.launcher != "slurm_multi":
-        launcher = model.launcher_environment("slurm", hostfile=_HOSTFILE, node_ips=(_HOSTS,))
+        launcher = model.launcher_environment("slurm", hostfile=_HOSTFILE, node_ips=(_ADDRESSES,))
     for mark, text in _MARKS.items():
         launcher = {name: value.replace(mark, text) for name, value in launcher.items()}
     context["env_vars"] = {**preset, **context.get("env_vars", {})}

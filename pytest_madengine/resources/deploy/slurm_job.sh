@@ -21,6 +21,19 @@ mad_hosts=$(
   IFS=,
   printf %s "${mad_nodes[*]}"
 )
+# Addresses in the order of the nodes, as madengine gives them to scripts: names of nodes need not be known in a
+# container.  A node's own name often means 127.0.1.1 there, which no other node reaches.
+mad_address() {
+  local found
+  while read -r found _; do
+    [[ $found == 127.* || $found == ::1 ]] && continue
+    printf '%s\n' "$found"
+    return
+  done < <(getent ahostsv4 "$1"; getent hosts "$1")
+  printf '%s\n' "$1"
+}
+mad_addresses=
+for mad_node in "${mad_nodes[@]}"; do mad_addresses+=${mad_addresses:+,}$(mad_address "$mad_node"); done
 export MASTER_ADDR=${mad_nodes[0]} MASTER_PORT=$mad_port
 export NNODES=$mad_node_count GPUS_PER_NODE=$mad_gpus NPROC_PER_NODE=$mad_processes
 export WORLD_SIZE=$((mad_node_count * mad_processes))
@@ -28,7 +41,7 @@ export MAD_DEPLOYMENT_TYPE=slurm MAD_IN_SLURM_JOB=1 MAD_SLURM_JOB_ID=$SLURM_JOB_
 [[ -z $mad_launcher ]] || export MAD_LAUNCHER_TYPE=$mad_launcher
 if [[ -n $mad_interface ]]; then export NCCL_SOCKET_IFNAME=$mad_interface GLOO_SOCKET_IFNAME=$mad_interface; fi
 for mad_module in "${mad_modules[@]}"; do module load "$mad_module" || exit; done
-export mad_here mad_collected mad_command mad_manifest mad_context mad_hosts mad_vendor mad_gpus mad_launcher
+export mad_here mad_collected mad_command mad_manifest mad_context mad_hosts mad_addresses mad_vendor mad_gpus mad_launcher
 export mad_verbose mad_processes mad_image mad_pull
 
 # --- on each node ---------------------------------------------------------------------------------------
@@ -88,7 +101,7 @@ mad_task() {
   text=$(<"$mad_here/$mad_context") || return
   text=${text//@MAD_NODE_RANK@/$NODE_RANK}
   text=${text//@MAD_MASTER_ADDR@/$MASTER_ADDR}
-  text=${text//@MAD_NODE_HOSTS@/$mad_hosts}
+  text=${text//@MAD_NODE_ADDRESSES@/$mad_addresses}
   text=${text//@MAD_OUT@/$(mad_json "$out")}
   printf '%s\n' "$text" >"$out/context.json"
   "$mad_command" run --manifest-file "$mad_here/$mad_manifest" --additional-context-file "$out/context.json" \

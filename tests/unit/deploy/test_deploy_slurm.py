@@ -14,6 +14,10 @@ from pytest_madengine.errors import ConfigError, MadError
 
 #: Commands of a cluster; ``srun`` runs its command once per node, one after the other.
 FAKES = {
+    "getent": (
+        "case $2 in node1) echo '10.0.0.1 STREAM node1' ;; "
+        "node2) printf '127.0.1.1 STREAM node2\\n10.0.1.2 STREAM\\n' ;; *) exit 2 ;; esac"
+    ),
     "scontrol": 'printf "node%s\\n" $(seq "$NODES")',
     "srun": """
 nodes=1
@@ -283,11 +287,14 @@ def test_visible_devices(site: Any, cluster: Cluster, launcher: str, vendor: str
 
 
 def test_hosts_and_hostfile_of_launchers(site: Any, cluster: Cluster) -> None:
+    """faults 5.8: given nodes whose names mean an address, their own loopback or nothing, when a job starts,
+    then sglang-disagg gets addresses in the order of the nodes (a name only where there is none).
+    """
     site.model("m", n_gpus="2", distributed={"launcher": "sglang-disagg", "nnodes": 3})
     site.model("d", n_gpus="2", distributed={"launcher": "deepspeed", "nnodes": 2})
     site.slurm({"slurm": {"enable_node_check": False}})
     assert cluster.run("01-madengine-m.sbatch", nodes=3).returncode == 0
-    assert cluster.context(2)["docker_env_vars"]["SGLANG_NODE_IPS"] == "node1,node2,node3"
+    assert cluster.context(2)["docker_env_vars"]["SGLANG_NODE_IPS"] == "10.0.0.1,10.0.1.2,node3"
     assert cluster.context(2)["docker_env_vars"]["SGLANG_NODE_RANK"] == "2"
     assert cluster.run("02-madengine-d.sbatch", nodes=2).returncode == 0
     hostfile = cluster.context(1)["docker_mounts"]["/madengine/hostfile"]
