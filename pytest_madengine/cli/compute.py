@@ -205,7 +205,7 @@ def _record_failures(values: Mapping[str, Any], reason: str) -> None:
     from pytest_madengine.perfcsv.table import PerfCsv
     from pytest_madengine.results.record import Outcome, RunRecord
     from pytest_madengine.session.session import new_run_id
-    from pytest_madengine.util.files import utc_now
+    from pytest_madengine.util.clock import utc_now
 
     if not values.get("tags"):
         return

@@ -1,15 +1,13 @@
 """The content cache of remote data: one directory per data name below a mirror (contract 13.3).
 
 Workers and sessions share it under a lock.  Below ``<mirror>/.madengine`` lie, per data name, the lock,
-the manifest and half-made files; they are never mounted.
+the manifest and partial files; they are never mounted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,10 +21,10 @@ from pytest_madengine.data.provider import Access
 from pytest_madengine.data.store import Budget, RemoteFile, Store
 from pytest_madengine.data.transfer import Meter, Transfer, hash_file
 from pytest_madengine.errors import DataError
-from pytest_madengine.util.files import safe_name
-from pytest_madengine.util.locks import wait_for
+from pytest_madengine.util.locks import take
+from pytest_madengine.util.names import hashed, safe_name
 
-#: Directory below a mirror with locks, manifests and half-made files; never mounted.
+#: Directory below a mirror with locks, manifests and partial files; never mounted.
 CONTROL: Final = ".madengine"
 #: Seconds between two looks at a lock that another process holds.
 
@@ -51,7 +49,7 @@ class Mirror:
         self.directory = mirror_directory(mirror, name)
         key = safe_name(name)
         if key != name:
-            key = f"{key}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+            key = hashed(key, name, len(key) + 9, strip="")
         self._control = mirror / CONTROL
         self._lock = self._control / f"{key}.lock"
         self._manifest = self._control / f"{key}.jsonl"
@@ -158,15 +156,7 @@ class Mirror:
     def _locked(self, budget: Budget) -> Iterator[None]:
         """Holds the lock of the data name; the kernel gives it back when this process dies."""
         with self._lock.open("ab") as stream:
-
-            def attempt() -> bool:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return False
-                return True
-
-            wait_for(attempt, self._lock, check=budget.check, sleep=budget.timing.sleep)
+            take(stream.fileno(), self._lock, check=budget.check, sleep=budget.timing.sleep)
             yield
 
     def _failure(self, error: OSError) -> DataError:
@@ -197,7 +187,7 @@ def _distinct(files: list[RemoteFile], store: Store) -> dict[str, RemoteFile]:
 
 
 def _blocks(path: Path) -> int:
-    """Bytes that a file takes on the disk; half-made files have holes."""
+    """Bytes that a file takes on the disk; partial files have holes."""
     try:
         return path.stat().st_blocks * 512
     except OSError:

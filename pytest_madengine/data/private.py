@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Final
 
 from pytest_madengine.errors import DataError
 from pytest_madengine.util.files import remove_tree
-from pytest_madengine.util.locks import take
+from pytest_madengine.util.locks import take, try_take
 
 _LOCK: Final = ".lock"
 
@@ -71,7 +70,7 @@ class PrivateDownloads:
             own = self._base / f"{os.getpid()}-{secrets.token_hex(4)}"
             own.mkdir(mode=0o700)
             lock = os.open(own / _LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            take(lock, own)
         finally:
             os.close(gate)
         self._own, self._lock = own, lock
@@ -81,7 +80,8 @@ class PrivateDownloads:
         for path in self._base.iterdir():
             try:
                 with (path / _LOCK).open("rb") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if not try_take(lock.fileno()):
+                        continue
             except FileNotFoundError:
                 pass  # died before it had the lock
             except OSError:

@@ -29,6 +29,7 @@ from pytest_madengine.executors.common import merge_common
 from pytest_madengine.plan.runplan import Mount, Workspace
 from pytest_madengine.plan.script import CONTROL_DIR, WORKSPACE
 from pytest_madengine.util.files import is_temporary, remove_tree, write_atomic
+from pytest_madengine.util.locks import try_take
 
 CONTROL: Final = Path(CONTROL_DIR).name
 _PREFIX: Final = "ws-"
@@ -358,12 +359,7 @@ def _unlocked(directory: Path) -> Iterator[bool]:
         yield True
         return
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        yield try_take(lock.fileno())
 
 
 def remove_content(directory: Path) -> None:

@@ -39,7 +39,7 @@ from pytest_madengine.images.request import BuildRequest, build_key, make_build_
 from pytest_madengine.images.verdict import build_failure, pull_failure, registry_is_silent, timed_out
 from pytest_madengine.plan.runplan import Image
 from pytest_madengine.secrets import Redactor, Secret
-from pytest_madengine.util.files import utc_precise
+from pytest_madengine.util.clock import utc_precise
 
 if TYPE_CHECKING:
     from docker import DockerClient

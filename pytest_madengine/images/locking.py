@@ -1,4 +1,4 @@
-"""A lock that processes of one host share."""
+"""Locks of builds, pulls and pushes, which processes of one host share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_madengine.errors import EngineError
-from pytest_madengine.util.locks import wait_for
+from pytest_madengine.util.locks import locked
 
 
 @contextlib.contextmanager
@@ -16,23 +16,9 @@ def host_lock(path: Path) -> Iterator[None]:
 
     :raises EngineError: the file cannot be made, or an end was asked for while somebody else held the lock.
     """
-    from filelock import FileLock, Timeout
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-
-        def attempt() -> bool:
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                return False
-            return True
-
-        wait_for(attempt, path)
-    except OSError as error:
-        raise EngineError(f"{path}: {error.strerror or error}") from None
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(path))
+        except OSError as error:
+            raise EngineError(f"{path}: {error.strerror or error}") from None
         yield
-    finally:
-        lock.release()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_madengine.plan.names import container_name, flat_name, log_name
+from pytest_madengine.util.names import shortened
 
 __all__ = [
     "Name",
@@ -82,7 +83,7 @@ def repaired_image_name(
         wanted += f"_{arch}"
     if suffix:
         wanted += f"-{suffix}"
-    text = _shortened(_repaired(wanted), _MAX_OWN)
+    text = shortened(_repaired(wanted), _MAX_OWN)
     note = f"image name {wanted!r} is not valid for docker: {text} is used" if text != wanted else ""
     return Name(text, note)
 
@@ -105,11 +106,3 @@ def _repaired(name: str) -> str:
         return match[0] if _VALID_SEPARATOR.fullmatch(match[0]) else "-"
 
     return _SEPARATORS.sub(separator, name).strip("._-")
-
-
-def _shortened(name: str, limit: int) -> str:
-    """The name cut to the limit; a hash keeps two cut names apart."""
-    if len(name) <= limit:
-        return name
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{name[: limit - 9].rstrip('._-')}-{digest}"

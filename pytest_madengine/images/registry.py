@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Final
 from pytest_madengine.errors import ConfigError, CredentialError
 from pytest_madengine.images.naming import is_reference
 from pytest_madengine.secrets import Secret, reveal
+from pytest_madengine.util.names import shortened
 
 #: Key of Docker Hub in ``credential.json``.
 DOCKER_HUB: Final = "dockerhub"
@@ -183,10 +183,7 @@ def _is_lower(reference: str, image: str) -> bool:
 
 def tag_of(image: str) -> str:
     """An image name as a tag; one that is too long is cut, and a hash keeps two such tags apart."""
-    tag = image.replace("/", "_").replace(":", "_")
-    if len(tag) > MAX_TAG:
-        digest = hashlib.sha256(tag.encode()).hexdigest()[:8]
-        tag = f"{tag[: MAX_TAG - 9]}-{digest}"
+    tag = shortened(image.replace("/", "_").replace(":", "_"), MAX_TAG, strip="")
     return tag if _TAG.fullmatch(tag) else re.sub(r"[^A-Za-z0-9_.-]", "_", tag)
 
 

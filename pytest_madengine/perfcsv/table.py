@@ -15,7 +15,7 @@ from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS
 from pytest_madengine.results.header import HEADER_LIMIT, header_names
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.results.rows import file_rows
-from pytest_madengine.util.files import locked
+from pytest_madengine.util.locks import locked
 
 #: Columns of a new file, by ``mad_perf_csv_schema``.
 SCHEMAS: Final = {"v1": V1_COLUMNS, "v2": V2_COLUMNS}

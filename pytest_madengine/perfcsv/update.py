@@ -21,7 +21,7 @@ from pytest_madengine.results.lines import read_cell
 from pytest_madengine.results.multiple import parse_multiple_results, rows_reason
 from pytest_madengine.results.readings import means_success
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
-from pytest_madengine.util.files import utc_now
+from pytest_madengine.util.clock import utc_now
 
 #: Cells that belong to one metric, not to the item.
 _PER_METRIC: Final = frozenset({"model", "performance", "metric", "status"})

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from typing import Final
 
-from pytest_madengine.util.files import safe_name
-
-#: Longest container name and log base name; both become path components.
-_LONGEST: Final = 200
+from pytest_madengine.util.names import LONGEST, safe_name, shortened
 
 
 def flat_name(model: str) -> str:
@@ -23,16 +18,9 @@ def container_name(image: str, suffix: str) -> str:
     :param suffix: 8 random hex digits.
     """
     flat = re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"[/:]", "_", image))
-    return f"{_shortened(f'container_{flat}', _LONGEST - len(suffix) - 1)}_{suffix}"
+    return f"{shortened(f'container_{flat}', LONGEST - len(suffix) - 1)}_{suffix}"
 
 
 def log_name(model: str, base: str, params_id: str) -> str:
     """Base name of the log files, e.g. ``dummy_dummy.ubuntu.amd`` for ``...run.live.log``."""
-    return _shortened(safe_name("_".join(filter(None, (flat_name(model), base, params_id)))), _LONGEST)
-
-
-def _shortened(name: str, limit: int) -> str:
-    if len(name) <= limit:
-        return name
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{name[: limit - 9].rstrip('._-')}-{digest}"
+    return shortened(safe_name("_".join(filter(None, (flat_name(model), base, params_id)))), LONGEST)

@@ -13,8 +13,8 @@ from pytest_madengine.results.cleaning import clean_record
 from pytest_madengine.results.journal import Journal
 from pytest_madengine.results.record import Outcome, RunRecord
 from pytest_madengine.session.session import MadSession
+from pytest_madengine.util.clock import utc_now
 from pytest_madengine.util.ends import held
-from pytest_madengine.util.files import utc_now
 
 #: Sinks that take many records at once (``write_all``).
 BULK_SINKS: Final = ("madengine-files", "madengine-database")

@@ -11,7 +11,8 @@ from typing import Any
 from pytest_madengine.errors import RecordError
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.util import jsontext
-from pytest_madengine.util.files import append_line, utc_now, write_atomic
+from pytest_madengine.util.clock import utc_now
+from pytest_madengine.util.files import append_line, write_atomic
 
 
 class Journal:

@@ -27,7 +27,8 @@ from pytest_madengine.scheduling.choice import Request, Want, choose_all, grant
 from pytest_madengine.scheduling.foreign import settle_foreign_use
 from pytest_madengine.scheduling.lockfiles import LockDirectory, LockFile, default_directory
 from pytest_madengine.scheduling.tickets import Tickets, is_resource
-from pytest_madengine.util.files import safe_name, utc_now
+from pytest_madengine.util.clock import utc_now
+from pytest_madengine.util.names import safe_name
 from pytest_madengine.util.text import clip, escaped
 
 if TYPE_CHECKING:

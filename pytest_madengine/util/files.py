@@ -1,45 +1,32 @@
-"""Files: atomic replacement, locked appending, names safe for a path."""
+"""Files: atomic replacement, locked appending, private directories, reading what others can touch."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
-import hashlib
 import itertools
 import os
-import re
 import secrets
 import stat
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from pytest_madengine.errors import ConfigError
-from pytest_madengine.util.locks import take
 
-#: What no path component of ours has; and texts that have none of it and are short enough.
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
-_SAFE: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,150}")
-#: A file name may have 255 bytes on most file systems; log names get endings such as ``.build.live.log``.
-_LONGEST_NAME: Final = 200
+# The old place of these three, until pipeline, session and plugin.runner ask the new ones.
+from pytest_madengine.util.clock import utc_now as utc_now
+from pytest_madengine.util.clock import utc_precise as utc_precise
+from pytest_madengine.util.locks import locked
+from pytest_madengine.util.names import safe_name as safe_name
+
 _PRIVATE_HINT: Final = "see who made it and remove it, or set XDG_RUNTIME_DIR to a directory of yours"
 #: Directory, beside a file that is replaced, of what will take its place.  Runs never see it: it has the name
 #: of their control directory.
 SCRATCH: Final = ".madengine"
 _TEMPORARY: Final = ".madengine-"
 _SCRATCH_TRIES: Final = 100
-
-
-def utc_now() -> str:
-    """The current time as UTC ISO-8601 with seconds, e.g. ``2026-11-23T21:00:00Z``."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def utc_precise() -> str:
-    """The current time as UTC ISO-8601 with milliseconds, e.g. ``2026-11-23T21:00:00.123Z``."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -182,18 +169,6 @@ def private_directory(path: Path) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def locked(path: Path, mode: str = "a+b") -> Iterator[IO[bytes]]:
-    """Opens a file and holds an exclusive advisory lock (``flock``) on the file itself.
-
-    :raises LockError: an end was asked for while somebody else held it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open(mode) as stream:
-        take(stream.fileno(), path)
-        yield stream
-
-
 def append_line(path: Path, line: str) -> None:
     """Appends one line under the lock of the file; it appears whole or not at all.
 
@@ -269,19 +244,3 @@ def remove_tree(path: Path) -> None:
             waiting.append(child)
         if waiting[-1] is directory:
             waiting.pop().rmdir()
-
-
-def safe_name(text: str) -> str:
-    """A text as one path component: characters outside ``[A-Za-z0-9._-]`` become ``_`` (contract 8.2).
-
-    Never empty, ``.`` or ``..``; at most 200 characters, a hash keeps two names that were cut apart.
-    """
-    if _SAFE.fullmatch(text):  # nearly always, and much cheaper than what follows
-        return text
-    name = _UNSAFE.sub("_", text)
-    if not name.strip("."):
-        return "_" * max(len(name), 1)
-    if len(name) <= _LONGEST_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: _LONGEST_NAME - 9].rstrip('._-')}-{digest}"

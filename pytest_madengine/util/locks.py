@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from pytest_madengine.util.ends import asked
 
@@ -58,22 +59,42 @@ def announce(text: str) -> None:
         return
 
 
-def take(descriptor: int, path: Path, *, shared: bool = False) -> None:
+def try_take(descriptor: int, *, shared: bool = False) -> bool:
+    """Takes the ``flock`` of an open file; false when somebody else holds it."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def take(
+    descriptor: int,
+    path: Path,
+    *,
+    shared: bool = False,
+    check: Callable[[], None] = lambda: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Takes the ``flock`` of an open file, however long that takes.
 
     :param path: of the file, for people.
+    :param check: raises what else ends the wait.
     :raises LockError: an end was asked for meanwhile, and somebody else still holds it.
     """
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    wait_for(lambda: try_take(descriptor, shared=shared), path, check=check, sleep=sleep)
 
-    def attempt() -> bool:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
-    wait_for(attempt, path)
+@contextlib.contextmanager
+def locked(path: Path, mode: str = "a+b") -> Iterator[IO[bytes]]:
+    """Opens a file, below directories that are made, and holds its lock; it goes with this process.
+
+    :raises LockError: an end was asked for while somebody else held it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open(mode) as stream:
+        take(stream.fileno(), path)
+        yield stream
 
 
 def wait_for(

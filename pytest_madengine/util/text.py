@@ -12,9 +12,10 @@ this module and has no cleaner of its own:
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any, Final
+
+from pytest_madengine.util.names import shortened
 
 #: Characters of the name of a metric or of a row.
 NAME_LIMIT: Final = 200
@@ -108,10 +109,7 @@ def clip(text: str, limit: int) -> str:
 def name(text: str) -> str:
     """A metric's or a row's name: plain, on one line; a hash keeps two long names apart."""
     short = " ".join(plain(text).split())
-    if len(short) <= NAME_LIMIT:
-        return short
-    digest = hashlib.sha256(short.encode()).hexdigest()[:8]
-    return f"{short[: NAME_LIMIT - 10]}…-{digest}"
+    return shortened(short, NAME_LIMIT, joint="…-", strip="")
 
 
 def tree(value: Any, change: Any, change_key: Any = visible) -> Any:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from typing import Final
 
 from pytest_madengine.errors import ConfigError
+from pytest_madengine.util.names import hashed
 
 #: Longest name of most objects, and of container names and label values.
 LONGEST_NAME: Final = 253
 LONGEST_LABEL: Final = 63
+#: Of a hash.
+_DIGITS: Final = 12
 _LABEL_VALUE: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
@@ -20,7 +22,8 @@ _FILE_KEY: Final = re.compile(r"[-._A-Za-z0-9]{1,253}", re.ASCII)
 
 def object_name(model: str, longest: int = LONGEST_NAME) -> str:
     """``madengine-<model>``: lower case, every run of other characters ``-``; too long: with a hash."""
-    return _shortened(re.sub(r"[^a-z0-9]+", "-", f"madengine-{model}".lower()).strip("-"), model, longest)
+    name = re.sub(r"[^a-z0-9]+", "-", f"madengine-{model}".lower()).strip("-")
+    return name if len(name) <= longest else hashed(name, model, longest, digits=_DIGITS)
 
 
 def label_value(text: str) -> str:
@@ -28,7 +31,7 @@ def label_value(text: str) -> str:
     if _LABEL_VALUE.fullmatch(text):
         return text
     readable = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
-    return _hashed(readable, text, LONGEST_LABEL)
+    return hashed(readable, text, LONGEST_LABEL, digits=_DIGITS)
 
 
 def file_keys(paths: Iterable[str]) -> dict[str, str]:
@@ -37,7 +40,8 @@ def file_keys(paths: Iterable[str]) -> dict[str, str]:
     for path in paths:
         key = path.replace("/", ".")
         if not _FILE_KEY.fullmatch(key) or key in {".", ".."} or key in keys.values():
-            key = _hashed(re.sub(r"[^-._A-Za-z0-9]+", "-", key).strip("-."), path, LONGEST_NAME)
+            readable = re.sub(r"[^-._A-Za-z0-9]+", "-", key).strip("-.")
+            key = hashed(readable, path, LONGEST_NAME, digits=_DIGITS)
         keys[path] = key
     return keys
 
@@ -49,7 +53,7 @@ def check_dns_label(text: str, what: str) -> str:
     """
     if not _DNS_LABEL.fullmatch(text):
         raise ConfigError(
-            f"{what}: {text!r} is no name for it", hint="a-z, 0-9 and -, at most 63, e.g. ml-bench"
+            f"{what}: {text!r} is not a valid name", hint="a-z, 0-9 and -, at most 63, e.g. ml-bench"
         )
     return text
 
@@ -60,7 +64,9 @@ def check_dns_name(text: str, what: str) -> str:
     :raises ConfigError: no object can have that name.
     """
     if len(text) > LONGEST_NAME or not _DNS_NAME.fullmatch(text):
-        raise ConfigError(f"{what}: {text!r} is no name of an object", hint="a-z, 0-9, - and ., at most 253")
+        raise ConfigError(
+            f"{what}: {text!r} is not a valid object name", hint="a-z, 0-9, - and ., at most 253"
+        )
     return text
 
 
@@ -71,16 +77,7 @@ def check_environment(text: str) -> str:
     """
     if not _LABEL_VALUE.fullmatch(text) or ".." in text:
         raise ConfigError(
-            f"--environment: {text!r} is no name of an environment",
+            f"--environment: {text!r} is not a valid name of an environment",
             hint="letters, digits, -, _ and ., at most 63, e.g. staging",
         )
     return text
-
-
-def _shortened(name: str, source: str, longest: int) -> str:
-    return name if len(name) <= longest else _hashed(name, source, longest)
-
-
-def _hashed(readable: str, source: str, longest: int) -> str:
-    digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return "-".join(filter(None, (readable[: longest - 13].rstrip("-._"), digest)))

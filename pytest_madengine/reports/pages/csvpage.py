@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pytest_madengine.errors import ResultError
 from pytest_madengine.reports.pages.data import PageData, builds_as_sessions, read_csv
-from pytest_madengine.util.files import utc_now, write_atomic
+from pytest_madengine.util.clock import utc_now
+from pytest_madengine.util.files import write_atomic
 
 
 def to_html(csv_path: Path, html_path: Path) -> None:

@@ -19,7 +19,8 @@ from pytest_madengine.reports.pages.details import Details, Link, details_of
 from pytest_madengine.reports.pages.table import Column, Table
 from pytest_madengine.results.record import RunRecord
 from pytest_madengine.results.rows import V2_COLUMNS, file_rows
-from pytest_madengine.util.files import encoded, utc_now
+from pytest_madengine.util.clock import utc_now
+from pytest_madengine.util.files import encoded
 
 #: Records of a page: the newest ones.
 LIMIT: Final = 50_000

@@ -55,7 +55,7 @@ def site_report(
     """
     from pytest_madengine.reports.pages.csvpage import write_page
     from pytest_madengine.reports.pages.records import linker, page_of_records
-    from pytest_madengine.util.files import utc_now
+    from pytest_madengine.util.clock import utc_now
 
     link = linker(directory, [results_dir] if results_dir is not None else [])
     data = page_of_records(records, title=title, source=source, link=link)

@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from pytest_madengine.engine.owner import Owner, current_owner, is_alive, owner_of, start_time
+from pytest_madengine.engine.owner import Owner, current_owner, is_alive, owner_of
 from pytest_madengine.errors import PlanError
 from pytest_madengine.executors.common import merge_common
 from pytest_madengine.executors.workspace import CommonDirectory, RunWorkspace, register, sweep, sweep_all
 from pytest_madengine.plan.runplan import Mount, Workspace
 from pytest_madengine.util.files import remove_tree
+from pytest_madengine.util.processes import start_time
 
 
 @pytest.fixture

@@ -13,16 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pytest_madengine.util.files import (
-    SCRATCH,
-    append_line,
-    encoded,
-    is_temporary,
-    locked,
-    safe_name,
-    utc_now,
-    write_atomic,
-)
+from pytest_madengine.util.clock import utc_now
+from pytest_madengine.util.files import SCRATCH, append_line, encoded, is_temporary, write_atomic
+from pytest_madengine.util.locks import locked
 
 
 @pytest.fixture
@@ -224,37 +217,3 @@ def test_any_text_can_be_encoded(text: str) -> None:
 @given(st.binary())
 def test_bytes_read_as_text_come_back(data: bytes) -> None:
     assert encoded(data.decode("utf-8", "surrogateescape")) == data
-
-
-class TestSafeName:
-    @pytest.mark.parametrize(
-        ("text", "name"),
-        [
-            ("dummy_dummy.ubuntu.amd", "dummy_dummy.ubuntu.amd"),
-            ("Upper/Case", "Upper_Case"),
-            ("m[bs=1:x]", "m_bs_1_x_"),
-            ("$(touch x); '\"\n", "__touch_x______"),
-            ("\u00fc", "_"),
-            ("", "_"),
-            (".", "_"),
-            ("..", "__"),
-            ("../..", ".._.."),
-        ],
-    )
-    def test_examples(self, text: str, name: str) -> None:
-        """Contract 8.2: characters outside ``[A-Za-z0-9._-]`` as ``_``."""
-        assert safe_name(text) == name
-
-    def test_long_names_are_cut_and_stay_different(self) -> None:
-        one, two = safe_name("m" * 300 + "1"), safe_name("m" * 300 + "2")
-        assert len(one) == len(two) == 200
-        assert one != two
-        assert safe_name("m" * 200) == "m" * 200
-
-    @given(st.text(st.characters()))
-    def test_is_always_one_path_component(self, text: str) -> None:
-        name = safe_name(text)
-        assert name not in {"", ".", ".."}
-        assert "/" not in name
-        assert len(name) <= 200
-        assert Path("/results", name).parent == Path("/results")
