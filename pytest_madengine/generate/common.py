@@ -114,7 +114,8 @@ def _targets(
     context_file: Path | None,
     environ: Mapping[str, str] | None,
 ) -> Targets:
-    from pytest_madengine.generate.targets import read_targets, target_settings
+    from pytest_madengine.generate.planner import read_targets
+    from pytest_madengine.generate.targets import target_settings
 
     settings: Settings = target_settings(
         manifest, root=root, context=context, context_file=context_file, environ=environ
@@ -280,7 +281,7 @@ def _plain_context(targets: Targets) -> dict[str, Any]:
     :raises ConfigError: it holds a secret.
     """
     from pytest_madengine.context.literal import parse_file, parse_string
-    from pytest_madengine.generate.targets import merged_objects
+    from pytest_madengine.generate.planner import merged_objects
     from pytest_madengine.manifest.references import has_references
 
     settings = targets.session.settings
