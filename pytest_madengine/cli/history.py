@@ -297,7 +297,7 @@ def replay(
     from pytest_madengine.history.urls import database_url
 
     target = database_url(db_url, os.environ)
-    say(f"{run_again(target, records)} records stored in {target}")
+    say(f"{run_again(target, records, say)} records stored in {target}")
     return ExitCode.SUCCESS
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +24,13 @@ def replay_command(target: DatabaseUrl, records_path: Path) -> str:
     return f"madengine history replay {shlex.quote(str(records_path))}{target.option()}"
 
 
-def replay(url: DatabaseUrl | str, records_path: Path) -> int:
+def replay(
+    url: DatabaseUrl | str, records_path: Path, tell: Callable[[str], object] = lambda _note: None
+) -> int:
     """Adds the records of a session's ``records.jsonl`` that the database does not have; returns how many.
 
-    :raises ConfigError: the file cannot be read or holds something else.
+    :param tell: takes a note on lines that were left out.
+    :raises ConfigError: the file cannot be read, or holds no record at all.
     :raises HistoryError: the database is still down; the hint says what to run later.
     """
     from pytest_madengine.history.store import HistoryStore
@@ -38,7 +40,7 @@ def replay(url: DatabaseUrl | str, records_path: Path) -> int:
         store.create()
         batch: list[RunRecord] = []
         stored = 0
-        for record in _read_records(records_path):
+        for record in _read_records(records_path, tell):
             batch.append(record)
             if len(batch) == _BATCH:
                 stored += store.add(batch)
@@ -46,18 +48,23 @@ def replay(url: DatabaseUrl | str, records_path: Path) -> int:
         return stored + store.add(batch)
 
 
-def _read_records(path: Path) -> Iterator[RunRecord]:
-    """Records of a file; lines that a dying writer left incomplete are passed over."""
+def _read_records(path: Path, tell: Callable[[str], object]) -> Iterator[RunRecord]:
+    """Records of a file; what else it holds, such as the half line of a dying writer, is passed over."""
+    good, bad, first = 0, 0, ""
     try:
         with path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 try:
-                    entry = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                try:
-                    yield RunRecord.from_dict(entry)
+                    record = RunRecord.from_json(line)
                 except RecordError as error:
-                    raise ConfigError(f"{path}:{number} holds no record: {error.message}") from None
+                    bad += bool(line.strip())
+                    first = first or f"{path}:{number} holds no record: {error.message}"
+                else:
+                    good += 1
+                    yield record
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
+    if bad and not good:
+        raise ConfigError(first, hint="give the records.jsonl of a session")
+    if bad:
+        tell(f"{bad} line{'s' * (bad > 1)} left out: {first}")

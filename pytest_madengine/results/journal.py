@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_madengine.errors import RecordError
-from pytest_madengine.results.record import RunRecord
-from pytest_madengine.util import jsontext
+from pytest_madengine.results.record import RunRecord, json_of
 from pytest_madengine.util.clock import utc_now
 from pytest_madengine.util.files import append_line, write_atomic
 
@@ -80,8 +79,8 @@ class Journal:
             return
         for line in filter(None, lines):
             try:
-                entry = jsontext.parse(line, constants=True)
-            except jsontext.JsonTextError:
+                entry = json_of(line)
+            except RecordError:
                 entry = None
             if isinstance(entry, dict):
                 yield entry

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from pytest_madengine.errors import RecordError
 from pytest_madengine.results.readings import number
+from pytest_madengine.util import jsontext
 
 T = TypeVar("T")
 
@@ -125,6 +126,25 @@ class RunRecord:
         :raises RecordError: the value is not a record: a field is missing or has another type.
         """
         return _typed(cls, data, "record")
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> RunRecord:
+        """A record from a line of a file of ours, whatever became of it.
+
+        :raises RecordError: the line is no JSON, or holds something else than a record.
+        """
+        return cls.from_dict(json_of(line))
+
+
+def json_of(line: str | bytes) -> Any:
+    """The value of a line of a file of ours: records.jsonl, a journal, record.json.
+
+    :raises RecordError: it is no JSON.
+    """
+    try:
+        return jsontext.parse(line, max_depth=_DEPTH_LIMIT + 10, constants=True)
+    except jsontext.JsonTextError as error:
+        raise RecordError(f"not JSON: {error}") from None
 
 
 def _text(value: Any) -> str:

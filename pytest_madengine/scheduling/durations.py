@@ -6,12 +6,14 @@ sub-directories of the results directory; bounded, because result directories gr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
+
+from pytest_madengine.errors import RecordError
+from pytest_madengine.results.record import json_of
 
 #: Bounds of what is read: sessions, bytes of all their files.
 MAX_SESSIONS: Final = 40
@@ -109,10 +111,10 @@ def _tail(path: Path, limit: int) -> tuple[str, int]:
 
 
 def _records(text: str) -> Iterator[Mapping[str, Any]]:
-    for line in reversed(text.splitlines()):
+    for line in reversed(text.split("\n")):
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
+            value = json_of(line)
+        except RecordError:
             continue
         if isinstance(value, dict) and isinstance(value.get("record"), dict):
             value = value["record"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pytest_madengine.reports.pages.csvpage import count_rows, to_html, write_pa
 from pytest_madengine.reports.pages.data import PageData, builds_as_sessions, column_of, read_csv
 from pytest_madengine.reports.pages.details import Details, Link, details_of
 from pytest_madengine.reports.pages.table import Column, Table
-from pytest_madengine.results.record import RunRecord
+from pytest_madengine.results.record import RunRecord, json_of
 from pytest_madengine.results.rows import V2_COLUMNS, file_rows
 from pytest_madengine.util.clock import utc_now
 from pytest_madengine.util.files import encoded
@@ -101,11 +100,11 @@ def read_records(results_dir: Path, limit: int = LIMIT) -> Found:
             found.notes.append(f"The newest {limit:,} records are used; {results_dir.name} has more.")
             break
         try:
-            lines = path.read_bytes().splitlines()
+            lines = path.read_bytes().split(b"\n")
         except OSError as error:
             found.notes.append(f"{path.parent.name}/{path.name} cannot be read: {error.strerror}.")
             continue
-        for line in reversed(lines):
+        for line in reversed([line for line in lines if line.strip()]):
             record = _record(line)
             if record is None:
                 broken += 1
@@ -120,11 +119,11 @@ def read_records(results_dir: Path, limit: int = LIMIT) -> Found:
 
 def _record(line: bytes) -> Mapping[str, Any] | None:
     try:
-        record = json.loads(line)
+        record: Mapping[str, Any] = json_of(line)
         RunRecord.from_dict(record)
-    except (ValueError, RecordError, RecursionError):
+    except RecordError:
         return None
-    return record if isinstance(record, dict) else None
+    return record
 
 
 def distinct(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
