@@ -6,12 +6,18 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, AnyStr, Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, AnyStr, Final, Generic
 from urllib.parse import quote, quote_plus
 
-#: What a secret is replaced by, everywhere.
+from pytest_madengine.needles import Needles
+
+#: What a secret is replaced by, everywhere but in names of files.
 MASK: Final = "***"
+#: The same in names of files: tools that upload artifacts, and other file systems, refuse an asterisk.
+FILE_MASK: Final = "___"
 #: Values shorter than this many characters are not searched for (contract 14.2).
 MIN_LENGTH: Final = 4
 #: Values that are settings rather than secrets whatever their variable is called.
@@ -103,21 +109,19 @@ class Redactor:
     """Replaces known secret values, in all forms of contract 14.2, by :data:`MASK`.
 
     One instance serves a process; values are added as they become known.  It is safe to call on every
-    chunk of a log: it costs one fast search per form, and next to nothing without secrets.
+    chunk of a log: it costs little more than one pass, and next to nothing without secrets.
     """
 
     def __init__(self, values: Iterable[str | Secret] = ()) -> None:
-        self._text_forms: tuple[str, ...] = ()
-        self._bytes_forms: tuple[bytes, ...] = ()
-        #: Words and numbers, which are searched for as a whole.
-        self._alone: frozenset[str] = frozenset()
-        self._text_alone: re.Pattern[str] | None = None
-        self._bytes_alone: re.Pattern[bytes] | None = None
+        self._known = _Known(frozenset(), frozenset())
+        #: What is searched for, made when it is needed; that of earlier values is never used.
+        self._in_text: tuple[_Known, _Search[str]] | None = None
+        self._in_bytes: tuple[_Known, _Search[bytes]] | None = None
         self.add(*values)
 
     def add(self, *values: str | Secret) -> None:
         """Makes values known.  Multi-line values are also searched line by line."""
-        forms, alone = set(self._text_forms), set(self._alone)
+        forms, alone = set(self._known.forms), set(self._known.alone)
         for value in values:
             text = reveal(value)
             for part in (text, *(line.strip() for line in text.splitlines())):
@@ -125,42 +129,95 @@ class Redactor:
                 standing = {form for form in found if _WORD.fullmatch(form) or _NUMBER.fullmatch(form)}
                 alone |= standing if part in standing else set()
                 forms |= found - standing if part in standing else found
-        if len(forms) != len(self._text_forms):
-            self._text_forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
-            self._bytes_forms = tuple(sorted(map(_encoded, forms), key=lambda form: (-len(form), form)))
-        if len(alone) != len(self._alone):
-            self._alone = frozenset(alone)
-            self._text_alone = re.compile(_alone_pattern(self._alone), re.ASCII)
-            self._bytes_alone = re.compile(_alone_pattern(self._alone).encode())
+        if (len(forms), len(alone)) != (len(self._known.forms), len(self._known.alone)):
+            self._known = _Known(frozenset(forms), frozenset(alone))
 
     @property
     def longest(self) -> int:
         """Length in bytes of the longest form, and of what decides about one: what a streaming reader must
         hold back."""
-        # A number is one only when no further digit follows, behind a point neither.
-        alone = max(map(len, self._alone), default=-2) + 2
-        return max(len(self._bytes_forms[0]) if self._bytes_forms else 0, alone)
+        return self._known.longest
 
     def text(self, text: str) -> str:
         """The text without secrets and without passwords in URLs."""
-        return self._text(text, self._text_alone)
+        return self._text(text, words=True)
 
     def name(self, text: str) -> str:
         """The same for the name of a metric, a column or a key: a word or a number in it is no secret."""
-        return self._text(text, None)
+        return self._text(text, words=False)
 
-    def _text(self, text: str, alone: re.Pattern[str] | None) -> str:
-        if self._text_forms or alone is not None:
-            text = _masked(text, self._text_forms, alone, MASK)
+    def file_name(self, text: str, *, words: bool = True) -> str:
+        """The same for the name of a file.
+
+        :param words: as :meth:`text`; else as :meth:`name`, for files that are there already.
+        """
+        masked = self._text(text, words=words)
+        return masked if masked == text else masked.replace(MASK, FILE_MASK)
+
+    def _text(self, text: str, *, words: bool) -> str:
+        known = self._known
+        if known.longest:
+            made = self._in_text
+            if made is None or made[0] is not known:
+                made = self._in_text = (known, _Search(known.forms, known.alone, _alone_pattern(known.alone)))
+            text = _masked(text, made[1].spans(text, words=words), MASK)
         return _URL_PASSWORD_TEXT.sub(rf"\g<head>{MASK}", text) if "://" in text else text
 
     def data(self, data: bytes) -> bytes:
         """The same for bytes; for log streams (whole values only, see :attr:`longest`)."""
-        mask = MASK.encode()
-        if self._bytes_forms or self._bytes_alone is not None:
-            data = _masked(data, self._bytes_forms, self._bytes_alone, mask)
+        mask, known = MASK.encode(), self._known
+        if known.longest:
+            made = self._in_bytes
+            if made is None or made[0] is not known:
+                forms, alone = map(_encoded, known.forms), map(_encoded, known.alone)
+                search = _Search(forms, alone, _alone_pattern(known.alone).encode())
+                made = self._in_bytes = (known, search)
+            data = _masked(data, made[1].spans(data, words=True), mask)
         has_login = b"://" in data and b"@" in data
         return _URL_PASSWORD_BYTES.sub(rb"\g<head>" + mask, data) if has_login else data
+
+
+@dataclass(frozen=True)
+class _Known:
+    """All forms of all values."""
+
+    forms: frozenset[str]
+    #: Words and numbers, which are searched for as a whole.
+    alone: frozenset[str]
+
+    @cached_property
+    def longest(self) -> int:
+        """See :attr:`Redactor.longest`."""
+        # A number is one only when no further digit follows, behind a point neither.
+        alone = max(map(len, self.alone), default=-2) + 2
+        return max(max((len(_encoded(form)) for form in self.forms), default=0), alone)
+
+
+class _Search(Generic[AnyStr]):
+    """Forms wherever they stand, words and numbers where the pattern allows them."""
+
+    def __init__(self, forms: Iterable[AnyStr], alone: Iterable[AnyStr], pattern: AnyStr) -> None:
+        everywhere: frozenset[AnyStr] = frozenset(forms)
+        self._alone: frozenset[AnyStr] = frozenset(alone) - everywhere
+        self._pattern: re.Pattern[AnyStr] = re.compile(pattern, re.ASCII)
+        self._forms: Needles[AnyStr] = Needles(everywhere)
+        self._all: Needles[AnyStr] = Needles(everywhere | self._alone)
+
+    def spans(self, haystack: AnyStr, *, words: bool) -> list[tuple[int, int]]:
+        """Where they are.
+
+        :param words: look for words and numbers, too.
+        """
+        if not words:
+            return self._forms.spans(haystack)
+        spans = self._all.spans(haystack)
+        if not self._alone:
+            return spans
+        return [span for span in spans if self._counts(haystack, *span)]
+
+    def _counts(self, haystack: AnyStr, start: int, end: int) -> bool:
+        # The pattern is asked about one place: looking for it would be slow, as it begins with a look behind.
+        return haystack[start:end] not in self._alone or self._pattern.match(haystack, start) is not None
 
 
 def _alone_pattern(values: Iterable[str]) -> str:
@@ -170,19 +227,14 @@ def _alone_pattern(values: Iterable[str]) -> str:
     return rf"(?<!\w)(?:{words})(?!\w)|(?<![0-9])(?<![0-9]\.)(?:{numbers})(?![0-9]|\.[0-9])"
 
 
-def _masked(
-    haystack: AnyStr, forms: tuple[AnyStr, ...], alone: re.Pattern[AnyStr] | None, mask: AnyStr
-) -> AnyStr:
-    """The haystack with every stretch that belongs to an occurrence of a form replaced by the mask.
+def _masked(haystack: AnyStr, spans: list[tuple[int, int]], mask: AnyStr) -> AnyStr:
+    """The haystack with every stretch that belongs to a span replaced by the mask.
 
     Occurrences may overlap each other; replacing one form after the other would leave pieces of the rest.
     """
-    spans = [span for form in forms for span in _spans(haystack, form)]
-    if alone is not None:
-        spans += [match.span() for match in alone.finditer(haystack)]
-    spans.sort()
     if not spans:
         return haystack
+    spans.sort()
     pieces: list[AnyStr] = []
     done, (start, end) = 0, spans[0]
     for next_start, next_end in spans[1:]:
@@ -193,19 +245,6 @@ def _masked(
         done, start, end = end, next_start, next_end
     pieces += [haystack[done:start], mask, haystack[end:]]
     return haystack[:0].join(pieces)
-
-
-def _spans(haystack: AnyStr, form: AnyStr) -> Iterator[tuple[int, int]]:
-    """Where the form occurs; occurrences that overlap each other are one span."""
-    start = haystack.find(form)
-    while start >= 0:
-        end = start + len(form)
-        following = haystack.find(form, start + 1)
-        while start < following < end:
-            end = following + len(form)
-            following = haystack.find(form, following + 1)
-        yield start, end
-        start = following
 
 
 def _forms(value: str) -> set[str]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -104,15 +104,11 @@ class Collector:
 
     def _named(self, relative: Path) -> Path:
         """The path under which a file is kept: readable for everybody, without secrets."""
-        return Path(*(file_name(self.redactor.text(part)) for part in relative.parts))
+        return Path(*(file_name(self.redactor.file_name(part)) for part in relative.parts))
 
     def _free(self, target: Path) -> Path:
         """Another name when two names became one."""
-        number, free = 1, target
-        while str(free.relative_to(self.artifacts)) in self._collected:
-            number += 1
-            free = target.with_name(f"{target.name}.{number}")
-        return free
+        return _apart(target, {self.artifacts / name for name in self._collected})
 
     def _keep(self, target: Path) -> None:
         """Brings the whole model directory to the artifacts directory, as it is."""
@@ -171,8 +167,11 @@ class Collector:
             target.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(PermissionError):  # only root gives files away
                 os.chown(target, source.lstat().st_uid, source.lstat().st_gid)
+            taken: set[Path] = set()
             for child in _links_first(source.iterdir()):
-                self._bring_one(child, target / self._named(Path(child.name)), depth + 1)
+                place = _apart(target / self._named(Path(child.name)), taken)
+                taken.add(place)
+                self._bring_one(child, place, depth + 1)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         if stat.S_ISLNK(mode):
@@ -221,6 +220,14 @@ class Collector:
                     return True
                 rest = data[-hold:] if hold else b""
         return False
+
+
+def _apart(target: Path, taken: Container[Path]) -> Path:
+    number, free = 1, target
+    while free in taken:
+        number += 1
+        free = target.with_name(f"{target.name}.{number}")
+    return free
 
 
 def _walk(base: Path, relative: PurePosixPath, patterns: tuple[str, ...], deepest: int) -> Iterator[Path]:

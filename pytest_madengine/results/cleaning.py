@@ -119,7 +119,8 @@ class Gate:
 
     def path(self, given: str) -> str:
         """A relative path, as the collector names files."""
-        return "/".join(text.file_name(self._redactor.name(part)) for part in given.split("/"))
+        parts = (self._redactor.file_name(part, words=False) for part in given.split("/"))
+        return "/".join(map(text.file_name, parts))
 
     def attempt(self, given: Attempt) -> Attempt:
         """A try of an item."""

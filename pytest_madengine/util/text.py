@@ -39,16 +39,20 @@ _UNSAFE: Final = re.compile(f"[{UNSAFE}]")
 #: without an end is only its beginning: a terminal would wait for the end, and nobody wants to lose a line.
 _CSI: Final = r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
 _STRING: Final = r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90-\x9f\r\n]*(?:\x07|\x1b\\|\x9c)"
-_SHORT: Final = r"\x1b[ -/]*[0-~]"
+#: An escape breaks off a sequence that an escape began.
+_SHORT: Final = r"\x1b[ -/]*(?:[0-~]|(?=\x1b))"
 _SEQUENCE: Final = re.compile(f"{_CSI}|{_STRING}|{_SHORT}")
 #: The same for bytes.  C1 controls in UTF-8 have two bytes; as single bytes they are parts of letters.
 SEQUENCE_BYTES: Final = re.compile(
-    rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\r\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]|[\x07\x0e\x0f]"
+    rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\r\n]*(?:\x07|\x1b\\)"
+    rb"|\x1b[ -/]*(?:[0-~]|(?=\x1b))|[\x07\x0e\x0f]"
 )
 #: Sequences that say nothing: colours, erasing to the end of the line, character sets, shifts.
 _STYLE: Final = re.compile(r"(?:\x1b\[|\x9b)[0-9;:]*[mK]|\x1b[()*+][0-~]|[\x0e\x0f]")
 #: Control characters that alone do nothing, or ring.
 _NOISE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
+#: What is left of sequences within sequences may be another one: so often it is looked for.
+_TIMES: Final = 4
 _RINGS: Final = re.compile(r"[\x07\x0e\x0f]")
 _NAMED: Final = {"\r": "\\r", "\x0b": "\\v", "\x0c": "\\f", "\x07": "\\a", "\x08": "\\b"}
 _NO_FILE: Final = re.compile(f"[{UNSAFE}\t\n/]")
@@ -68,7 +72,14 @@ def plain(text: str) -> str:
 
 def unstyled(text: str) -> str:
     """The text without escape sequences and bells; other control characters stay, for those who judge."""
-    return text if is_safe(text) else _RINGS.sub("", _SEQUENCE.sub("", text))
+    if is_safe(text):
+        return text
+    for _ in range(_TIMES):
+        clean = _RINGS.sub("", _SEQUENCE.sub("", text))
+        if clean == text:
+            return clean
+        text = clean
+    return plain(text)
 
 
 def visible(text: str) -> str:

@@ -19,6 +19,7 @@ MAX_LINES: Final = 420
 
 #: From the ground to the front: a room imports what lies on lower floors, nothing of its own floor or above.
 FLOORS: Final = (
+    {"needles"},
     {"errors", "secrets", "resources"},
     {"util"},
     {"credentials", "settings", "options"},

@@ -304,10 +304,20 @@ def test_results_that_are_too_large(space, monkeypatch):
 
 def test_names_of_collected_files_are_readable_and_have_no_secrets(space):
     """faults 1.4, 4.1: given files whose names are not UTF-8, have control characters or a secret / when they
-    are collected / then they are there under readable names, each under its own."""
+    are collected / then they are there under readable names, each under its own, without an asterisk, which
+    tools that upload artifacts refuse."""
     names = ("results_\udcff", "results_\x1b[1m", "results_s3cr3t-token", "results_S3CR3T-TOKEN")
     for name in names:
         space.write(name, name.encode("utf-8", "surrogateescape").hex())
     collected = space.collector(secrets=("s3cr3t-token",)).collect(["results*"])
-    assert sorted(collected) == ["results_%1B[1m", "results_%FF", "results_***", "results_***.2"]
+    assert sorted(collected) == ["results_%1B[1m", "results_%FF", "results____", "results____.2"]
     assert len({(space.artifacts / name).read_text() for name in collected}) == 4
+
+
+def test_names_in_collected_directories_stay_apart(space):
+    """faults 4.1: given a directory with files whose names are one after the secret in them is masked / when
+    it is collected / then all of them are there."""
+    for name in ("s3cr3t-token", "S3CR3T-TOKEN", "___"):
+        space.write(f"results/{name}", name)
+    space.collector(secrets=("s3cr3t-token",)).collect(["results*"])
+    assert {path.name for path in (space.artifacts / "results").iterdir()} == {"___", "___.2", "___.3"}

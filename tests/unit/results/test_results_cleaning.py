@@ -84,3 +84,13 @@ def test_lengths_are_bounded() -> None:
     assert len(made.log_tail[0]) <= text.LINE_LIMIT
     assert len(made.metrics[0].name) <= text.NAME_LIMIT
     assert len(made.columns["args"]) <= text.CELL_LIMIT
+
+
+def test_paths_are_those_of_the_files() -> None:
+    """faults 4.1: given secrets and words that are secrets in paths / then a secret has a mark that all file
+    systems take, and a directory called like a word keeps its name: the file is there."""
+    given_record = RunRecord(
+        "r", "m", "m", Outcome.SUCCESS, artifacts=("token/a hunter22",), log_file="token/x"
+    )
+    made = clean_record(given_record, Redactor(["hunter22", "token"]))
+    assert (made.artifacts, made.log_file) == (("token/a ___",), "token/x")

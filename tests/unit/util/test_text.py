@@ -9,7 +9,7 @@ import unicodedata
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest_madengine.util import text
 
@@ -61,6 +61,21 @@ def test_nothing_unsafe_is_left(function: object, given_text: str) -> None:
 )
 def test_other_texts_stay(given_text: str) -> None:
     assert text.plain(given_text) == text.visible(given_text) == text.log_line(given_text) == given_text
+
+
+@given(NASTY)
+@example("\x1b\x070")
+@example("\x90a\x1b[mb\x9c")
+def test_what_was_unstyled_stays(given_text: str) -> None:
+    """faults 1.14: given sequences within sequences / then what is left of them makes no further sequence."""
+    made = text.unstyled(given_text)
+    assert text.unstyled(made) == made
+
+
+def test_a_sequence_that_is_broken_off_takes_nothing_with_it() -> None:
+    """faults 1.14: given an escape before an escape sequence, as after a cut line / then the digits stay."""
+    assert text.unstyled("5\x1b\x1b[m0") == text.plain("5\x1b\x1b[m0") == "50"
+    assert text.SEQUENCE_BYTES.sub(b"", b"5\x1b\x1b[m0") == b"50"
 
 
 @given(NASTY)
