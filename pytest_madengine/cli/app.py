@@ -124,16 +124,15 @@ def _add_table_command(app: typer.Typer, program: str, name: str, panel: str) ->
     from pytest_madengine.cli import discover, params, run
 
     if name == "run":
-        add_command(app, name, params.run_params(), run.body_of_run(program), panel, pytest_words=True)
+        add_command(app, name, params.of_command(name), run.body_of_run(program), panel, pytest_words=True)
     elif name == "build":
-        add_command(app, name, params.build_params(), run.build, panel, pytest_words=True)
+        add_command(app, name, params.of_command(name), run.build, panel, pytest_words=True)
     elif name == "plan":
-        add_command(app, name, params.plan_params(), run.plan, panel, pytest_words=True)
+        add_command(app, name, params.of_command(name), run.plan, panel, pytest_words=True)
     elif name == "discover":
-        table = (*params.named("tags", "root", "no-dynamic"), params.VERBOSE)
-        add_command(app, name, table, discover.discover, panel)
+        add_command(app, name, params.of_command(name), discover.discover, panel)
     else:
-        add_command(app, name, params.export_params(), discover.export_config, panel)
+        add_command(app, name, params.of_command(name), discover.export_config, panel)
 
 
 def _group(name: str) -> typer.Typer:

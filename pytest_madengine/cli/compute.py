@@ -7,7 +7,6 @@ the manifest over and marks its images as built there.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 import sys
@@ -37,7 +36,7 @@ def build_on_compute(values: dict[str, Any], words: Sequence[str]) -> int:
 
     :raises ConfigError: options exclude each other, or the context has no usable ``slurm`` block.
     """
-    block, limit = _checked(values), _queue_limit(values.get("queue_timeout"))
+    block, limit = _checked(values), _queue_limit(values)
     for text in block.warnings:
         warn(text)
     from pytest_madengine.executors.slurm.job import SlurmError, submit, wait
@@ -116,24 +115,16 @@ def _checked(values: Mapping[str, Any]) -> SlurmBlock:
     return read_slurm_block(block, nodes=1)
 
 
-def _queue_limit(text: str | None) -> float | None:
-    from pytest_madengine.options import LONGEST_LIMIT
-
-    try:
-        seconds = float(text or -1)
-    except ValueError:
-        seconds = math.nan
-    if not seconds <= LONGEST_LIMIT:
-        raise ConfigError(
-            f"--queue-timeout: {text!r:.60} is not a number of seconds up to {LONGEST_LIMIT}, or -1 for none"
-        )
-    return seconds if seconds > 0 else None
+def _queue_limit(values: Mapping[str, Any]) -> float | None:
+    param = next(param for param in params.of_command("build") if param.name == "queue-timeout")
+    limit: float | None = params.checked_value(param, values.get(param.dest))
+    return limit
 
 
 def _inner_words(values: Mapping[str, Any], manifest: Path, words: Sequence[str]) -> list[str]:
     """The command of the job: the same options, the manifest into the directory of the job."""
     argv = [sys.executable, "-m", "pytest_madengine", "build", f"--manifest-output={manifest}"]
-    for param in params.build_params():
+    for param in params.of_command("build"):
         value = values.get(param.dest)
         if param.name in _OURS or value is None or value is False:
             continue

@@ -34,9 +34,9 @@ class _LintCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeats the option for each of its words, then parses."""
         from pytest_madengine.cli.command import rewritten
-        from pytest_madengine.cli.params import named
+        from pytest_madengine.cli.params import of_command
 
-        return super().parse_args(ctx, list(rewritten(args, named("tags"))))
+        return super().parse_args(ctx, list(rewritten(args, of_command("lint"))))
 
 
 @reports_errors

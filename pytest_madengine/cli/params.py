@@ -9,21 +9,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from pytest_madengine.options import DEFAULT_MANIFEST, OPTIONS, Option
-
-#: Headings of ``--help``.
-SELECT, CONTEXT, RUNNING, IMAGES, OUTPUT = "Models", "Context", "Running", "Images", "Results"
-GPUS, SAFETY = "GPUs and parallel runs", "Strictness and safety"
+from pytest_madengine.errors import ConfigError
+from pytest_madengine.options import BY_NAME, DEFAULT_MANIFEST, OPTIONS
+from pytest_madengine.options.option import GPUS, IMAGES, OUTPUT, PANELS, Option
 
 
 @dataclass(frozen=True)
 class Param:
     """One option of a command.
 
-    ``kind`` as in :class:`~pytest_madengine.options.Option`, and ``several`` (words, commas, repeated),
-    ``pair`` (``--x/--no-x``).
+    ``kind``: the name of a :class:`~pytest_madengine.options.option.Kind`, or ``pair`` (``--x/--no-x``).
     """
 
     name: str
@@ -32,12 +29,11 @@ class Param:
     spellings: tuple[str, ...]
     metavar: str = ""
     default: str = ""
-    choices: tuple[str, ...] = ()
     panel: str = OUTPUT
     #: Value of the option without one, e.g. ``--resume``.
     const: str = ""
-    #: Pytest option that it is, when that has another name.
-    option: str = ""
+    #: Pytest option that it sets; ``None``: the command line alone has it.
+    option: Option | None = None
 
     @property
     def dest(self) -> str:
@@ -55,52 +51,6 @@ class Param:
         return tuple(name for name in self.spellings[1:] if name.startswith("--"))
 
 
-#: Spellings beside ``--<name>``, in the order of the help.
-_SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "tags": ("--tags", "-t"),
-    "context": ("--additional-context", "-c", "--context"),
-    "context-file": ("--additional-context-file", "-f", "--context-file"),
-    "live": ("--live-output", "-l", "--live"),
-    "data-config": ("--data-config", "--data-config-file-name"),
-    "tools-config": ("--tools-config", "--tools-json-file-name"),
-    "ignore-deprecated": ("--ignore-deprecated", "--ignore-deprecated-flag"),
-    "registry": ("--registry", "-r"),
-    "output": ("--output", "-o"),
-    "target-archs": ("--target-archs", "-a"),
-    "manifest": ("--manifest-file", "-m", "--manifest"),
-    "manifest-out": ("--manifest-output", "--manifest-out"),
-    "summary-output": ("--summary-output", "-s"),
-    "require-pinned": ("--require-pinned", "--require-pinned-image"),
-}
-_PANELS: Final[Mapping[str, tuple[str, ...]]] = {
-    SELECT: ("tags", "root", "no-dynamic", "ignore-deprecated", "disable-skip-gpu-arch", "resume"),
-    CONTEXT: ("context", "context-file", "credentials", "data-config", "tools-config", "force-mirror-local"),
-    GPUS: ("cpu", "gpus", "simulate-gpus", "gpu-wait", "gpu-busy", "cpus-per-model", "build-jobs"),
-    IMAGES: (
-        *("registry", "manifest", "manifest-out", "batch-manifest", "target-archs", "use-image"),
-        *(
-            "require-pinned",
-            "clean-docker-cache",
-            "no-pull",
-            "timeout-pull",
-            "timeout-build",
-            "queue-timeout",
-            "engine-silence",
-        ),
-    ),
-    RUNNING: (
-        *("timeout", "timeout-prepare", "timeout-collect", "live", "keep-alive", "keep-model-dir"),
-        *("skip-model-run", "retries", "sys-env-details", "heartbeat"),
-    ),
-    SAFETY: ("strict-log", "unprivileged", "known-hosts"),
-}
-#: Options that commands set by themselves, or that are commands here.
-_NOT_HERE: Final = frozenset({"plan", "list-tags", "build-only"})
-#: Options that make no sense while nothing is run.
-_RUN_ONLY: Final = frozenset({"manifest", "require-pinned"})
-#: Options of a build phase: ``run`` builds what the selection needs and nothing else (contract 19.2).
-_BUILD_ONLY: Final = frozenset({"batch-manifest", "target-archs", "use-image"})
-
 VERBOSE: Final = Param("verbose", "flag", "show more", ("--verbose", "-v"))
 WORKERS: Final = Param(
     "workers",
@@ -109,22 +59,6 @@ WORKERS: Final = Param(
     ("--workers", "-n"),
     "N|auto",
     panel=GPUS,
-)
-ENV_DETAILS: Final = Param(
-    "sys-env-details",
-    "pair",
-    "run the environment collector in every container (default: on)",
-    ("--sys-env-details/--no-sys-env-details",),
-    panel=RUNNING,
-)
-ENV_DETAILS_TEXT: Final = Param(
-    "generate-sys-env-details",
-    "boolean",
-    "the same as a value: False, 0, no and off switch it off",
-    ("--generate-sys-env-details",),
-    "VALUE",
-    panel=RUNNING,
-    option="sys-env-details",
 )
 ON_COMPUTE: Final = Param(
     "build-on-compute",
@@ -141,97 +75,83 @@ _BUILD_MANIFEST: Final = Param(
     "FILE",
     default=DEFAULT_MANIFEST,
     panel=IMAGES,
+    option=BY_NAME["manifest-out"],
 )
+#: What the commands have beside options of pytest.
+_OWN: Final[Mapping[str, tuple[Param, ...]]] = {
+    "run": (WORKERS, VERBOSE),
+    "build": (_BUILD_MANIFEST, WORKERS, ON_COMPUTE, VERBOSE),
+    "discover": (VERBOSE,),
+    "export-config": (
+        Param("output", "path", "the file", ("--output", "-o"), "FILE", default="execution_config.json"),
+    ),
+}
 
 
-def _of_option(option: Option) -> Param:
-    names = _SPELLINGS.get(option.name, (f"--{option.name}",))
-    panel = next((title for title, members in _PANELS.items() if option.name in members), OUTPUT)
-    return Param(
+def _of_option(option: Option) -> Iterable[Param]:
+    """The option as a parameter; one that is a pair of switches has a second one, for its value as a text."""
+    first = option.spellings[0] if option.spellings else f"--{option.name}"
+    is_pair = "/" in first
+    yield Param(
         name=option.name,
-        kind="several" if option.name == "tags" else option.kind,
-        help=option.help,
-        spellings=names,
-        metavar=option.metavar,
-        default=option.default,
-        choices=option.choices,
-        panel=panel,
+        kind="pair" if is_pair else option.kind.name,
+        help=f"{option.help} (default: {'on' if option.value(None) else 'off'})" if is_pair else option.help,
+        spellings=(first,) if is_pair else option.spellings or (first,),
+        metavar="" if is_pair else option.metavar,
+        default="" if is_pair else option.default,
+        panel=option.panel,
         const=option.const,
+        option=option,
     )
+    for spelling in option.spellings[1:] if is_pair else ():
+        yield Param(
+            *(spelling.removeprefix("--"), option.kind.name),
+            "the same as a value: False, 0, no and off switch it off",
+            *((spelling,), "VALUE"),
+            panel=option.panel,
+            option=option,
+        )
 
 
 @functools.cache
-def shared() -> tuple[Param, ...]:
-    """One parameter for every pytest option that the command lines have, in the order of the table."""
-    params = []
-    for option in OPTIONS:
-        if option.name == "sys-env-details":
-            params += [ENV_DETAILS, ENV_DETAILS_TEXT]
-        elif option.name not in _NOT_HERE:
-            params.append(_of_option(option))
-    return tuple(params)
-
-
-def run_params() -> tuple[Param, ...]:
-    """Options of ``run``."""
-    return _sorted(
-        *(param for param in shared() if param.name not in _BUILD_ONLY),
-        *(WORKERS, VERBOSE),
-    )
-
-
-def build_params() -> tuple[Param, ...]:
-    """Options of ``build``."""
-    left_out = _RUN_ONLY | {"manifest-out", "cleanup-perf"}
-    return _sorted(
-        *(param for param in shared() if param.name not in left_out),
-        *(_BUILD_MANIFEST, WORKERS, ON_COMPUTE, VERBOSE),
-    )
-
-
-def plan_params() -> tuple[Param, ...]:
-    """Options of ``plan``."""
-    writing = {"output", "results-dir", "manifest-out", "build-summary", "run-summary", "db", "report"}
-    writing |= {"openmetrics", "benchmark-json", "github-summary", "heartbeat", "perf-csv-schema", "resume"}
-    writing |= {"live", "retries", "build-jobs", "queue-timeout", "summary-output", "cleanup-perf"}
-    return _sorted(*(param for param in shared() if param.name not in writing))
-
-
-def export_params() -> tuple[Param, ...]:
-    """Options of ``export-config``."""
-    given = named("tags", "root", "no-dynamic", "context", "context-file", "credentials", "tools-config")
-    output = Param("output", "path", "the file", ("--output", "-o"), "FILE", default="execution_config.json")
-    return (*given, output)
-
-
-def named(*names: str) -> tuple[Param, ...]:
-    """The shared parameters of these names, in this order."""
-    by_name = {param.name: param for param in shared()}
-    return tuple(by_name[name] for name in names)
-
-
-def _sorted(*params: Param) -> tuple[Param, ...]:
-    """By heading, so that the help shows what is used most first."""
-    order = [SELECT, CONTEXT, RUNNING, IMAGES, GPUS, OUTPUT, SAFETY]
-    return tuple(sorted(params, key=lambda param: order.index(param.panel)))
+def of_command(command: str) -> tuple[Param, ...]:
+    """The parameters of a command: its options by heading, so that what is used most comes first."""
+    params = [param for option in OPTIONS if command in option.commands for param in _of_option(option)]
+    params += _OWN.get(command, ())
+    return tuple(sorted(params, key=lambda param: PANELS.index(param.panel)))
 
 
 def pytest_words(params: Iterable[Param], values: Mapping[str, object]) -> list[str]:
     """What was given, as words for pytest; ``--mad-<name>=<value>``, so that no value looks like a path.
 
     Only parameters that are pytest options; the caller handles the others.
+
+    :raises ConfigError: a value is of a wrong kind.
     """
-    known = {option.name for option in OPTIONS}
     words: list[str] = []
     for param in params:
-        name, value = param.option or param.name, values.get(param.dest)
-        if name not in known or value is None or value == []:
+        value = values.get(param.dest)
+        if param.option is None or value is None or value == []:
             continue
+        name = param.option.names[0]
         if param.kind == "flag":
-            words += [f"--mad-{name}"] if value else []
+            words += [name] if value else []
         elif param.kind == "pair":
-            words.append(f"--mad-{name}={'true' if value else 'false'}")
+            words.append(f"{name}={'true' if value else 'false'}")
         else:
+            checked_value(param, value)
             several = value if isinstance(value, list) else [value]
-            words += [f"--mad-{name}={one}" for one in several]
+            words += [f"{name}={one}" for one in several]
     return words
+
+
+def checked_value(param: Param, value: object) -> Any:
+    """The value of a pytest option in the type that the engine works with.
+
+    :raises ConfigError: it is of a wrong kind; the message has the spelling of the command line.
+    """
+    assert param.option is not None
+    try:
+        return param.option.value(value)
+    except ValueError as error:
+        raise ConfigError(f"{param.spellings[0]}: {str(value)!r:.60} is not {error}") from None

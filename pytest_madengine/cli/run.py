@@ -52,7 +52,7 @@ def run(values: dict[str, Any], words: list[str]) -> int:
         raise ConfigError(
             "no models are selected", hint="give --tags NAME or TAG, or --manifest-file FILE; see discover"
         )
-    session = _PytestSession(params.pytest_words(params.run_params(), values), values, words)
+    session = _PytestSession(params.pytest_words(params.of_command("run"), values), values, words)
     code = session.run()
     session.write_aborted("run" if from_manifest else "both")
     return code
@@ -79,7 +79,7 @@ def build(values: dict[str, Any], words: list[str]) -> int:
         raise ConfigError(
             "no models are selected", hint="give --tags NAME or TAG, or --batch-manifest FILE; see discover"
         )
-    options = ["--mad-build-only", *params.pytest_words(params.build_params(), values)]
+    options = ["--mad-build-only", *params.pytest_words(params.of_command("build"), values)]
     session = _PytestSession(options, values, words, building=True)
     code = session.run()
     session.write_aborted("build")
@@ -100,7 +100,7 @@ def plan(values: dict[str, Any], words: list[str]) -> int:
     """
     if not values.get("tags") and not values.get("manifest"):
         raise ConfigError("no models are selected", hint="give --tags NAME or TAG, or --manifest-file FILE")
-    options = ["--mad-plan", *params.pytest_words(params.plan_params(), values)]
+    options = ["--mad-plan", *params.pytest_words(params.of_command("plan"), values)]
     return _PytestSession(options, values, words, quiet=True).run()
 
 

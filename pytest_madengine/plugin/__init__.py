@@ -81,7 +81,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def _is_active(config: pytest.Config) -> bool:
     return (
         options.is_given(config)
-        or config.getini("mad")
+        or options.from_ini(config, "mad")
         or any(names_model_file(argument) for argument in config.args)
         or (hasattr(config, "workerinput") and "mad" in config.workerinput)
     )

@@ -18,6 +18,8 @@ import pytest
 from pytest_madengine.catalog.files import names_model_file
 from pytest_madengine.credentials import known_secrets
 from pytest_madengine.errors import ConfigError, MadError, Warned
+from pytest_madengine.options import OPTIONS
+from pytest_madengine.options.option import PATH
 from pytest_madengine.plan import placement
 from pytest_madengine.plugin import options
 from pytest_madengine.plugin.compat import load_conftests
@@ -43,6 +45,7 @@ def activate(config: pytest.Config) -> None:
 
     :raises pytest.UsageError: options, selectors, context or repository files are wrong.
     """
+    options.from_ini(config, "mad_junit_properties")  # a wrong value is an error now, not in the middle
     session = make_session(config)
     config.stash[markers_key] = Markers(register_markers(config, session))
     _add_arguments(config, session)
@@ -254,11 +257,12 @@ def _check_rootdir(config: pytest.Config) -> None:
     if own_ini or config.rootpath == here:
         return
     words = [str(word) for word in config.invocation_params.args]
-    for option in options.OPTIONS:
-        names = {f"--mad-{option.name}", *option.aliases}
+    for option in OPTIONS:
+        # The MAD root as the rootdir is what its user means.
+        if option.kind is not PATH or option.name == "root":
+            continue
         for name, value in pairwise(words):
-            separate = option.kind == "path" and option.name != "root" and name in names
-            if separate and (here / value).exists():
+            if name in option.names and (here / value).exists():
                 raise ConfigError(
                     f"pytest takes {value} for a test path and {config.rootpath} for its rootdir",
                     hint=f"write {name}={value}",

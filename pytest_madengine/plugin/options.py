@@ -7,54 +7,36 @@ Every option ``--mad-some-name`` has an ini twin ``mad_some_name`` and an enviro
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_madengine.options import LONGEST_LIMIT
-from pytest_madengine.options import OPTIONS as OPTIONS
-from pytest_madengine.options import Option as Option
+from pytest_madengine.options import BY_NAME, OPTIONS
+from pytest_madengine.options.option import FLAG, LIST, PATH, SEVERAL, Option
 
 if TYPE_CHECKING:
     from pytest_madengine.settings import Settings
-
-#: Settings of files, and where they are below the MAD root when nobody names them.
-DEFAULT_FILES = {
-    "tools_config": "scripts/common/tools.json",
-    "data_config": "data.json",
-    "credentials": "credential.json",
-}
-
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Registers every option with its ini twin in the group ``mad``."""
     group = parser.getgroup("mad", "pytest-madengine: models of a MAD repository as tests")
     for option in OPTIONS:
-        names = (f"--mad-{option.name}", *option.aliases)
         attributes: dict[str, Any] = {"dest": option.dest, "default": None}
         attributes["help"] = option.help + (f" (default: {option.default})" if option.default else "")
-        if option.kind == "flag":
-            group.addoption(*names, action="store_true", **attributes)
+        if option.kind is FLAG:
+            attributes["action"] = "store_true"
         else:
-            attributes["action"] = "append" if option.kind == "list" else "store"
+            attributes["action"] = "append" if option.kind in (LIST, SEVERAL) else "store"
             attributes["metavar"] = option.metavar or None
-            attributes["choices"] = option.choices or None
             if option.const:
                 attributes.update(nargs="?", const=option.const)
-            group.addoption(*names, **attributes)
-        ini_type: Any = {"flag": "bool", "list": "args"}.get(option.kind, "string")
-        parser.addini(option.dest, f"twin of --mad-{option.name}", type=ini_type, default=None)
+        group.addoption(*option.names, **attributes)
+        parser.addini(option.dest, f"twin of --mad-{option.name}", type=option.kind.ini, default=None)
     parser.addini("mad", "this is a MAD repository: let -m and -k select models", type="bool", default=False)
     parser.addini("mad_junit_properties", "mad.* properties of JUnit cases", type="bool", default=True)
-
-
-#: Options whose environment or ini twin alone turns the plugin on: they say what to run.
-ACTIVATING = frozenset({"tags", "manifest", "batch-manifest"})
 
 
 def is_given(config: pytest.Config) -> bool:
@@ -63,27 +45,41 @@ def is_given(config: pytest.Config) -> bool:
     Other environment variables, set for all jobs of a CI system, do not turn the plugin on.
     """
     values = vars(config.option)
-    if any(values.get(option.dest) is not None for option in OPTIONS):
-        return True
-    active = [option for option in OPTIONS if option.name in ACTIVATING]
-    return any(option.env in os.environ or config.getini(option.dest) for option in active)
+    return any(
+        values.get(option.dest) is not None
+        or (option.activates and (option.env in os.environ or from_ini(config, option.dest)))
+        for option in OPTIONS
+    )
+
+
+def from_ini(config: pytest.Config, key: str) -> Any:
+    """The value of an ini key of ours.
+
+    :raises pytest.UsageError: it is of the wrong type; the message names the key and the file.
+    """
+    try:
+        return config.getini(key)
+    except (TypeError, ValueError, pytest.UsageError) as error:  # pytest before 9.2: the first two
+        text = str(error).removeprefix(f"{config.inipath}: ")
+        raise pytest.UsageError(f"{_ini_place(config, key)}: {text}") from None
 
 
 def raw_value(config: pytest.Config, name: str, environ: Mapping[str, str]) -> tuple[Any, str]:
-    """The value of an option as given, and where it came from: ``option``, ``env``, ``ini``, ``default``."""
-    option = _BY_NAME[name]
-    value = getattr(config.option, option.dest, None)
-    if value is not None:
-        return value, "option"
-    if option.env in environ:
-        text = environ[option.env]
-        if option.kind == "flag":
-            return _boolean(option, text), "env"
-        return ([text] if option.kind == "list" else text), "env"
-    value = config.getini(option.dest)
-    if value is not None and value not in ("", []):
-        return value, "ini"
-    return None, "default"
+    """The value of an option as given, and where it came from: ``option``, ``env``, ``ini``, ``default``.
+
+    :raises pytest.UsageError: a switch is neither on nor off.
+    """
+    option = BY_NAME[name]
+    value, source = getattr(config.option, option.dest, None), "option"
+    if value is None:
+        value, source = environ.get(option.env), "env"
+    if value is None:
+        value, source = from_ini(config, option.dest), "ini"
+    if value is None or (source == "ini" and value in ("", [])):
+        return None, "default"
+    if option.kind is FLAG:
+        value = _value(config, option, value, source)
+    return ([value] if option.kind in (LIST, SEVERAL) and isinstance(value, str) else value), source
 
 
 def raw_flag(config: pytest.Config, name: str) -> bool:
@@ -106,103 +102,74 @@ def runs_nothing(config: pytest.Config) -> bool:
 def resolve(config: pytest.Config, root: Path, environ: Mapping[str, str]) -> Settings:
     """All options as :class:`Settings`.
 
-    :raises pytest.UsageError: a value has the wrong type; the message names the option and its source.
+    :raises pytest.UsageError: a value is of a wrong kind; the message names where it came from.
     """
     from pytest_madengine.settings import Settings
 
     values: dict[str, Any] = {"root": root, "environ": dict(environ)}
     base = config.invocation_params.dir
     for option in OPTIONS:
-        name = option.dest.removeprefix("mad_")
-        if name in ("root", "plan", "list_tags", "heartbeat"):
+        if not option.setting:
             continue
         raw, source = raw_value(config, option.name, environ)
-        # Paths of an ini file are relative to the rootdir, like all paths in pytest ini files.
-        anchor = config.rootpath if source == "ini" else base
-        if raw is None or (option.kind == "path" and not str(raw).strip()):
-            raw = option.default or None
-        values[name] = _convert(option, raw, anchor, source)
-        if name in DEFAULT_FILES:
-            values[name] = given_file(values[name], DEFAULT_FILES[name], root, base)
-    for name in ("tags", "collect", "target_archs"):
-        values[name] = tuple(values[name] or ())
-    for name in ("context", "gpus", "simulate_gpus", "resume", "db", "registry", "use_image"):
-        values[name] = values[name] or ""
+        value = _value(config, option, raw, source)
+        if option.kind is PATH and value is not None:
+            # Paths of an ini file are relative to the rootdir, like all paths in pytest ini files.
+            value = (config.rootpath if source == "ini" else base) / value
+        values[option.field] = given_file(value, option.usual, root, base) if option.usual else value
     return Settings(**values)
 
 
-def given_file(path: Path | None, default: str, root: Path, base: Path) -> Path | None:
+def given_file(path: Path | None, usual: str, root: Path, base: Path) -> Path | None:
     """A file that was named, or ``None``: scripts of madengine name defaults that need not be there.
 
-    :param default: where it is when nobody names it, below the MAD root.
+    :param usual: where it is when nobody names it, below the MAD root.
     :param base: directory of relative paths.
     """
     if path is None or path.exists():
         return path
-    usual = {os.path.normpath(place / default) for place in (root, base)}
-    return None if os.path.normpath(path) in usual else path
+    places = {os.path.normpath(place / usual) for place in (root, base)}
+    return None if os.path.normpath(path) in places else path
 
 
 def seconds(config: pytest.Config, name: str, environ: Mapping[str, str]) -> float | None:
     """A ``seconds`` option outside of :class:`Settings`."""
-    raw, source = raw_value(config, name, environ)
-    option = _BY_NAME[name]
-    value = _convert(option, option.default if raw is None else raw, config.rootpath, source)
-    return None if value is None else float(value)
+    value: float | None = _value(config, BY_NAME[name], *raw_value(config, name, environ))
+    return value
 
 
-def _convert(option: Option, raw: Any, anchor: Path, source: str) -> Any:
-    if option.kind == "flag":
-        return bool(raw)
-    if raw is None:
-        return None
-    if option.choices and raw not in option.choices:
-        raise _usage(option, raw, source, "one of " + ", ".join(option.choices))
-    if option.kind == "path":
-        path = Path(str(raw)).expanduser()
-        return path if path.is_absolute() else anchor / path
-    if option.kind == "boolean":
-        return _boolean(option, str(raw))
-    if option.kind == "words":
-        return tuple(dict.fromkeys(str(raw).replace(",", " ").split()))
-    if option.kind == "int":
-        try:
-            number = int(str(raw))
-        except ValueError:
-            raise _usage(option, raw, source, "a whole number of seconds, or -1 for none") from None
-        if not -1 <= number <= LONGEST_LIMIT:
-            raise _usage(
-                option, raw, source, f"a whole number of seconds up to {LONGEST_LIMIT}, or -1 for none"
-            )
-        return number
-    if option.kind == "count":
-        text = str(raw).strip()
-        if not (text.isascii() and text.isdecimal()) or len(text) > 9:
-            raise _usage(option, raw, source, "a whole number, 0 or more")
-        return int(text)
-    if option.kind == "seconds":
-        try:
-            value = float(str(raw))
-        except ValueError:
-            raise _usage(option, raw, source, "a number of seconds") from None
-        if value != -1 and not 0 <= value <= LONGEST_LIMIT:
-            raise _usage(option, raw, source, f"a number of seconds up to {LONGEST_LIMIT}, or -1 for none")
-        return value if value > 0 else None
-    return raw
+def _value(config: pytest.Config, option: Option, raw: Any, source: str) -> Any:
+    try:
+        return option.value(raw)
+    except ValueError as error:
+        place = _place(config, option, source)
+        raise pytest.UsageError(f"{place}: {raw!r:.60} is not {error}") from None
 
 
-def _boolean(option: Option, text: str) -> bool:
-    lowered = text.strip().lower()
-    if lowered in _TRUE:
-        return True
-    if lowered in _FALSE:
-        return False
-    raise _usage(option, text, "given", "a boolean: true or false")
+def _place(config: pytest.Config, option: Option, source: str) -> str:
+    """Where a value came from, in words that lead there."""
+    if source == "env":
+        return f"environment variable {option.env}"
+    if source == "ini":
+        return _ini_place(config, option.dest)
+    typed = _spelling(option, config.invocation_params.args)
+    if typed:
+        return typed
+    typed = _spelling(option, os.environ.get("PYTEST_ADDOPTS", "").split())
+    if typed:
+        return f"{typed} in environment variable PYTEST_ADDOPTS"
+    typed = _spelling(option, config.getini("addopts"))
+    return f"{typed} in {_ini_place(config, 'addopts')}" if typed else option.names[0]
 
 
-def _usage(option: Option, raw: object, source: str, expected: str) -> pytest.UsageError:
-    where = {"env": option.env, "ini": f"ini option {option.dest}"}.get(source, f"--mad-{option.name}")
-    return pytest.UsageError(f"{where}: {raw!r} is not {expected}")
+def _spelling(option: Option, words: Iterable[object]) -> str:
+    """The spelling of an option among the words of a command line; empty: it is not there."""
+    given = {str(word).partition("=")[0] for word in words}
+    return next((name for name in option.names if name in given), "")
 
 
-_BY_NAME = {option.name: option for option in OPTIONS}
+def _ini_place(config: pytest.Config, key: str) -> str:
+    overrides = config.getoption("override_ini", None) or ()
+    if any(word.partition("=")[0].strip() == key for word in overrides):
+        return f"-o {key}"
+    return f"{key} in {config.inipath}"

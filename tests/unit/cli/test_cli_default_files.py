@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pytest_madengine.plugin.options import DEFAULT_FILES, given_file
+from pytest_madengine.options import OPTIONS
+from pytest_madengine.plugin.options import given_file
 
 
-@pytest.mark.parametrize("default", DEFAULT_FILES.values())
+@pytest.mark.parametrize("default", [option.usual for option in OPTIONS if option.usual])
 def test_a_default_that_is_given(tmp_path: Path, default: str) -> None:
     """faults 5.7: given the default path of an option, and no file there, then as if it were not given."""
     here = tmp_path / "here"

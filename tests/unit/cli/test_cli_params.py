@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_madengine.cli import app, command, params
 from pytest_madengine.options import OPTIONS
+from pytest_madengine.options.option import BOOLEAN, FLAG, Option
 from typer.testing import CliRunner
 
 #: Contract 19.2, row ``madengine run``: spellings and the word that pytest gets for the value ``7``.
@@ -31,7 +32,6 @@ CONTRACT_RUN: Final = {
     "--data-config": "--mad-data-config=7",
     "--tools-json-file-name": "--mad-tools-config=7",
     "--tools-config": "--mad-tools-config=7",
-    "--generate-sys-env-details": "--mad-sys-env-details=7",
     "--sys-env-details": "--mad-sys-env-details=true",
     "--no-sys-env-details": "--mad-sys-env-details=false",
     "--force-mirror-local": "--mad-force-mirror-local=7",
@@ -104,15 +104,19 @@ def test_build_takes_every_spelling(spelling: str, word: str, words: list[list[s
     assert "--mad-build-only" in words[0]
 
 
+def a_value(option: Option) -> str:
+    return (*option.choices, "true" if option.kind is BOOLEAN else "7")[0]
+
+
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_the_command_lines_have_every_pytest_option(option: Any, words: list[list[str]]) -> None:
+def test_the_command_lines_have_every_pytest_option(option: Option, words: list[list[str]]) -> None:
     """Contract 19.1: the command lines accept the pytest options without ``mad-``."""
-    if option.name in ("plan", "list-tags", "build-only"):
-        return  # commands, not options
-    name = "build" if option.name in ("batch-manifest", "target-archs", "use-image") else "run"
-    value = [] if option.kind == "flag" or option.name == "sys-env-details" else ["7"]
-    spelling = {"output": "--output"}.get(option.name, f"--{option.name}")
-    result = invoke(name, "--tags", "x", spelling, *value)
+    if not option.commands:
+        assert option.name in ("plan", "list-tags", "build-only")  # commands, not options
+        return
+    name = option.commands[0]
+    value = [] if option.kind is FLAG or option.name == "sys-env-details" else [a_value(option)]
+    result = invoke(name, "--tags", "x", f"--{option.name}", *value)
     assert (result.exit_code, result.output) == (0, "")
     assert any(word.partition("=")[0] == f"--mad-{option.name}" for word in words[0])
 
@@ -134,6 +138,38 @@ def test_tags_take_words_commas_and_repetition(
     assert [word for word in words[0] if word.startswith("--mad-tags=")] == [
         f"--mad-tags={selector}" for selector in selectors
     ]
+
+
+@pytest.mark.parametrize("value", ["no", "False", "0", "off", "true"])
+def test_the_environment_collector_as_a_value(value: str, words: list[list[str]]) -> None:
+    """Contract 19.2: madengine spells the switch as a value too."""
+    assert invoke("run", "--tags", "x", "--generate-sys-env-details", value).exit_code == 0
+    assert words[0].count(f"--mad-sys-env-details={value}") == 1
+
+
+@pytest.mark.parametrize(
+    ("given_words", "blame"),
+    [
+        (["--gpu-busy", "shrug"], "--gpu-busy: 'shrug' is not one of warn, wait, fail"),
+        (
+            ["--timeout", "-7"],
+            "--timeout: '-7' is not a whole number of seconds up to 1000000000, or -1 for none",
+        ),
+        (
+            ["--timeout-pull=soon"],
+            "--timeout-pull: 'soon' is not a number of seconds up to 1000000000, or -1 for none",
+        ),
+        (["--generate-sys-env-details", "7"], "--generate-sys-env-details: '7' is not true or false"),
+        (["--retries", "x"], "--retries: 'x' is not a whole number from 0 to 1000000000"),
+    ],
+)
+def test_a_wrong_value_is_blamed_on_the_option_that_was_typed(
+    given_words: list[str], blame: str, words: list[list[str]]
+) -> None:
+    """Given a value of a wrong kind, then its spelling is in the message, not that of pytest's option."""
+    result = invoke("run", "--tags", "x", *given_words)
+    assert (result.exit_code, words) == (4, [])
+    assert blame in result.output
 
 
 def test_resume_needs_no_value(words: list[list[str]]) -> None:
@@ -226,13 +262,13 @@ def test_only_the_second_name_writes_a_manifest_by_itself(words: list[list[str]]
 )
 def test_rewriting_loses_no_word(given_words: list[str]) -> None:
     """Only spellings are added or spelled out: every value stays, in its order."""
-    result = list(command.rewritten(given_words, params.run_params()))
+    result = list(command.rewritten(given_words, params.of_command("run")))
     values = [word for word in result if not word.startswith("--") and word != "-t"]
     assert values == [word for word in given_words if not word.startswith("--") and word != "-t"]
 
 
 def test_one_letter_means_one_option() -> None:
-    for table in (params.run_params(), params.build_params(), params.plan_params()):
+    for table in map(params.of_command, ("run", "build", "plan", "discover", "export-config", "lint")):
         spellings = [spelling for param in table for spelling in param.spellings]
         assert len(spellings) == len(set(spellings))
 

@@ -14,8 +14,9 @@ import pytest_madengine
 from pytest_madengine import plugin
 from pytest_madengine.catalog.fields import KNOWN_FIELDS
 from pytest_madengine.context.keys import KNOWN
+from pytest_madengine.options import OPTIONS
 from pytest_madengine.plan.env import COMPUTED
-from pytest_madengine.plugin import hookspec, junit, options
+from pytest_madengine.plugin import hookspec, junit
 from pytest_madengine.reports.ci.openmetrics import FAMILIES
 from pytest_madengine.results.columns import V1_COLUMNS, V2_COLUMNS
 from pytest_madengine.results.patterns import DEFAULT
@@ -25,8 +26,8 @@ from docs_pages import DOCS, PROJECT, README, pages
 
 REFERENCE = DOCS / "reference"
 PACKAGE = Path(pytest_madengine.__file__).parent
-OPTION_NAMES = {name for option in options.OPTIONS for name in (f"--mad-{option.name}", *option.aliases)}
-INI_NAMES = {option.dest for option in options.OPTIONS} | {"mad", "mad_junit_properties"}
+OPTION_NAMES = {name for option in OPTIONS for name in option.names}
+INI_NAMES = {option.dest for option in OPTIONS} | {"mad", "mad_junit_properties"}
 every_page = pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(PROJECT)))
 
 
@@ -63,7 +64,7 @@ def test_options_that_pages_name_exist(page: Path) -> None:
 @every_page
 def test_variables_and_ini_options_that_pages_name_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert set(re.findall(r"\bMAD_PYTEST_[A-Z_]+[A-Z]\b", text)) <= {option.env for option in options.OPTIONS}
+    assert set(re.findall(r"\bMAD_PYTEST_[A-Z_]+[A-Z]\b", text)) <= {option.env for option in OPTIONS}
     hooks = {name for name in vars(hookspec) if name.startswith("pytest_mad_")}
     known = INI_NAMES | set(plugin.__all__) | hooks | set(FAMILIES)
     assert set(re.findall(r"(?<![\w.-])mad_[a-z_]+[a-z](?![\w(]|\.[a-z])", text)) <= known
@@ -71,7 +72,7 @@ def test_variables_and_ini_options_that_pages_name_exist(page: Path) -> None:
 
 def test_every_option_and_twin_is_documented() -> None:
     text = read("options.md")
-    for option in options.OPTIONS:
+    for option in OPTIONS:
         assert all(f"`{word}" in text for word in (f"--mad-{option.name}", option.dest, option.env))
     assert all(f"`{name}`" in text for name in INI_NAMES)
 
