@@ -199,7 +199,8 @@ class _Planner:
             path_exists=self._path_exists,
             container_suffix="00000000",
             environ=self._environ(nodes),
-            expand=False,
+            # In a pod nobody expands: what is left of it here is that ``$$NAME`` means the text ``$NAME``.
+            expand=self._kind == "kubernetes",
         )
         if self._kind == "kubernetes":
             self._refuse_variables(request, title)

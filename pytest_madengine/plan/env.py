@@ -147,9 +147,11 @@ class EnvironmentBuilder:
 
     def _models_and_users(self) -> None:
         where = self._request.where
+        users = self._object("env_vars")
         for key, own in self._request.model.env_vars.items():
-            self._set(key, self._expanded(_plain(own), f"{where}: env_vars.{key}"), "model")
-        for name, raw in self._object("env_vars").items():
+            if key not in users:  # what nobody will see need not be known here
+                self._set(key, self._expanded(_plain(own), f"{where}: env_vars.{key}"), "model")
+        for name, raw in users.items():
             path = f"env_vars.{name}"
             value = self._expanded(self._text(raw, path), f"context: {path}")
             self._set(str(name), value, self._context.origin(path))

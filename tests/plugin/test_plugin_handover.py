@@ -131,6 +131,22 @@ def test_defect_45_context_of_the_manifest(repo: Any) -> None:
     assert json.loads((repo.path / "build_manifest.json").read_text()) == content  # defect 18
 
 
+def test_variables_of_the_host_that_runs(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """faults 5.6: given a text that names a variable, when it is built on one host and run on another, then
+    the manifest has the text, the run the value of its host; where there is none, the model fails by name.
+    """
+    monkeypatch.setenv("RATE", "1")
+    repo.model("m", "echo performance: $SPEED sps", env_vars={"SPEED": "${RATE}.5"})
+    content = build(repo, "--mad-tags=demo")
+    assert content["built_models"]["ci-m_any"]["env_vars"] == {"SPEED": "${RATE}.5"}
+    monkeypatch.setenv("RATE", "7")
+    assert repo.run(M).ret == 0
+    assert repo.rows()[-1]["performance"] == "7.5"
+    monkeypatch.delenv("RATE")
+    assert repo.run(M).ret == 1
+    assert "RATE, which is not set on this host" in repo.records()[-1]["reason"]
+
+
 def test_defect_31_secrets_are_references(repo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Defect 31: given secrets in context, entry and environment / when built and run / then the manifest
     holds references, which are resolved again; a missing one is a failure that names it."""

@@ -93,3 +93,20 @@ def test_what_does_not_reach_the_run_changes_nothing(ran: Any) -> None:
     for name, change in SAME.items():
         ran.run("--mad-tags", "m", "--mad-resume", *change(ran))
         assert ran.records()[-1]["resumed_from"], name
+
+
+@pytest.mark.parametrize(
+    "fields", [{"env_vars": {"B": "${REGION}"}}, {"additional_docker_run_options": "-e B=$REGION"}]
+)
+def test_a_variable_of_the_host_runs_again(
+    repo: Any, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    """faults 1.7, 5.6: a SUCCESS with the value of a host variable / it has another one / runs again."""
+    monkeypatch.setenv("REGION", "eu")
+    repo.model("m", **fields)
+    repo.run("--mad-tags", "m")
+    repo.run("--mad-tags", "m", "--mad-resume")
+    assert repo.records()[-1]["resumed_from"]
+    monkeypatch.setenv("REGION", "us")
+    repo.run("--mad-tags", "m", "--mad-resume")
+    assert not repo.records()[-1]["resumed_from"]

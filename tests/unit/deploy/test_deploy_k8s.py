@@ -330,6 +330,30 @@ def test_launchers_that_cannot_run_there(site: Any, distributed: dict[str, Any],
         site.k8s()
 
 
+@pytest.mark.parametrize(
+    ("fields", "context", "where"),
+    [
+        ({"env_vars": {"A": "x/${REGION}"}}, {}, r"env_vars\.A names the variable REGION"),
+        ({"additional_docker_run_options": "-e B=$REGION"}, {}, "additional_docker_run_options names"),
+        ({}, {"env_vars": {"A": "$REGION"}}, r"env_vars\.A names the variable REGION"),
+    ],
+)
+def test_a_pod_has_no_host(site: Any, fields: dict[str, Any], context: dict[str, Any], where: str) -> None:
+    """faults 5.6: given a text that names a variable of a host, when pods are made, then it is refused: no
+    host would expand it, and that of the person who generates is the wrong one.
+    """
+    site.model("m", n_gpus="0", **fields)
+    with pytest.raises(MadError, match=f"model m: {where}"):
+        site.k8s(context)
+
+
+def test_values_for_pods_and_texts_with_a_dollar(site: Any) -> None:
+    """faults 5.6: given the value itself in the context, then that counts; ``$$NAME`` is ``$NAME``."""
+    site.model("m", n_gpus="0", env_vars={"A": "${REGION}", "B": "$$REGION"})
+    site.k8s({"env_vars": {"A": "eu"}})
+    assert (site.env()["A"], site.env()["B"]) == ("eu", "$$REGION")  # Kubernetes itself halves it
+
+
 def test_what_a_user_gave_wins(site: Any) -> None:
     given = {"OMP_NUM_THREADS": "3", "MAD_MULTI_NODE_RUNNER": "mpirun $(NODE_RANK)", "NCCL_DEBUG": "OFF"}
     site.model("m", n_gpus="4", env_vars={"OMP_NUM_THREADS": "2"})
