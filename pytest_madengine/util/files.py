@@ -27,6 +27,8 @@ _PRIVATE_HINT: Final = "see who made it and remove it, or set XDG_RUNTIME_DIR to
 SCRATCH: Final = ".madengine"
 _TEMPORARY: Final = ".madengine-"
 _SCRATCH_TRIES: Final = 100
+#: Seconds to wait for whoever removes it; that takes milliseconds, so somebody else has its lock.
+_SCRATCH_LIMIT: Final = 3.0
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -114,7 +116,7 @@ def _held(directory: Path) -> int:
         except OSError:
             return -1
         try:
-            fcntl.flock(guard, fcntl.LOCK_SH)
+            take(guard, directory, shared=True, limit=_SCRATCH_LIMIT)
             if os.fstat(guard).st_nlink and os.access(directory, os.W_OK | os.X_OK):
                 return guard
         except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import re
 import sys
@@ -73,16 +74,25 @@ def take(
     path: Path,
     *,
     shared: bool = False,
+    limit: float = math.inf,
     check: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Takes the ``flock`` of an open file, however long that takes.
 
     :param path: of the file, for people.
+    :param limit: seconds after which it is given up.
     :param check: raises what else ends the wait.
-    :raises LockError: an end was asked for meanwhile, and somebody else still holds it.
+    :raises LockError: an end was asked for meanwhile or the limit is over, and somebody else still holds it.
     """
-    wait_for(lambda: try_take(descriptor, shared=shared), path, check=check, sleep=sleep)
+    deadline = time.monotonic() + limit
+
+    def look() -> None:
+        check()
+        if time.monotonic() >= deadline:
+            raise _given_up(path)
+
+    wait_for(lambda: try_take(descriptor, shared=shared), path, check=look, sleep=sleep)
 
 
 @contextlib.contextmanager
@@ -116,7 +126,7 @@ def wait_for(
     (pause, longest), start, told = _POLL, clock(), False
     while True:
         if asked():
-            raise LockError(errno.EAGAIN, f"gave up waiting for {path}: {_held_by(path)}", str(path))
+            raise _given_up(path)
         check()
         sleep(pause)
         if attempt():
@@ -125,6 +135,10 @@ def wait_for(
         if not told and clock() - start >= NOTICE:
             told = True
             announce(f"waiting for {path}: {_held_by(path)}; Ctrl-C gives up")
+
+
+def _given_up(path: Path) -> LockError:
+    return LockError(errno.EAGAIN, f"gave up waiting for {path}: {_held_by(path)}", str(path))
 
 
 def _held_by(path: Path) -> str:

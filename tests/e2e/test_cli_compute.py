@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -147,17 +148,28 @@ def test_a_job_that_waits_too_long(repository: Repository, registry: Registry, c
         cluster.ask("scancel", other)
 
 
-def test_an_interrupt_cancels_the_job(repository: Repository, registry: Registry, cluster: Cluster) -> None:
-    repository.model("slow", dockerfile=repository.dockerfile("RUN sleep 600", name="slow"))
-    process = command(repository, cluster, "--tags", "slow", "-r", registry.host, *context(repository))
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
+)
+def test_an_end_cancels_the_job(
+    repository: Repository, registry: Registry, cluster: Cluster, number: signal.Signals
+) -> None:
+    """faults 2.3: given a job that builds / when Ctrl-C, SIGTERM or SIGHUP comes / then the job is cancelled
+    and every model has its row."""
+    repository.model("slow", dockerfile=repository.dockerfile("RUN sleep 600", name="slow")).model("next")
+    process = command(
+        repository, cluster, "--tags", "slow", "next", "-r", registry.host, *context(repository)
+    )
 
     def jobs() -> list[str]:
         return cluster.ask("squeue", "-h", "-o", "%i %T").split()
 
     wait_until(lambda: "RUNNING" in jobs(), "the job runs")
-    process.send_signal(2)
+    process.send_signal(number)
     output, _ = process.communicate()
     assert process.returncode == 1, output
+    assert "Traceback" not in output
+    assert repository.statuses() == {"slow": "FAILURE", "next": "FAILURE"}
     wait_until(lambda: not jobs(), "the job is gone")
 
 
