@@ -56,6 +56,8 @@ class ItemRun:
     data: tuple[DataMount, ...] = ()
     lease: Lease = field(default_factory=Lease)
     lease_times: dict[str, str] = field(default_factory=dict)
+    #: Somebody else had the GPUs that this item got or waits for.
+    waited_for_gpus: bool = False
     plan: RunPlan | None = None
     result: RunResult | None = None
     verdict: Verdict | None = None
@@ -190,6 +192,8 @@ class ItemRun:
             held = session.leases.acquire(
                 demand, plan_only=session.plan_only, holder=holder, on_wait=self._log_wait
             )
+            if self.waited_for_gpus:
+                self._log_wait("leased")
             if held.after_death and not held.lease.simulated:
                 self.warnings += session.reap()
         self.lease = held.lease
@@ -198,6 +202,7 @@ class ItemRun:
         return held
 
     def _log_wait(self, text: str) -> None:
+        self.waited_for_gpus = True
         append_line(self.artifacts / "lease.live.log", text)
 
     def release_gpus(self, held: HeldLease | None) -> None:

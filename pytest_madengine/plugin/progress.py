@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 INTERVAL = 1.0
 #: Most bytes of one log shown at one look; the rest is in the file.
 CHUNK = 1 << 20
+#: What an item waits for while others hold its GPUs; the last line is the state.
+LEASE_LOG = "lease.live.log"
+_LONGEST_WAIT = 4096
 
 
 class Progress:
@@ -100,8 +103,21 @@ class Progress:
         done = len(self.ledger.records)
         total = done + len(self.ledger.expected)
         name = self.ledger.ids.name
-        names = [f"{name(nodeid)} {now - since:.0f} s" for nodeid, since in self._running.items()]
+        names = [
+            f"{name(nodeid)} {now - since:.0f} s{self._waits(nodeid)}"
+            for nodeid, since in self._running.items()
+        ]
         return f"{done}/{total} done, running: {', '.join(names) or 'nothing'}"
+
+    def _waits(self, nodeid: str) -> str:
+        """What an item waits for instead of running: the last line of its log of leases says so."""
+        try:
+            with os.fdopen(open_regular(self._directory(nodeid) / LEASE_LOG), "rb") as stream:
+                stream.seek(max(stream.seek(0, 2) - _LONGEST_WAIT, 0))
+                lines = stream.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        return f" ({log_line(lines[-1])})" if lines and lines[-1].startswith("waiting ") else ""
 
     def _show(self, tail: LogTail) -> None:
         for line in tail.new_lines():
@@ -128,7 +144,7 @@ class LogTail:
     def new_lines(self) -> list[str]:
         """Complete lines since the last call."""
         lines: list[str] = []
-        for pattern in ("*.build.live.log", "data.live.log", "lease.live.log", "*.run.live.log"):
+        for pattern in ("*.build.live.log", "data.live.log", LEASE_LOG, "*.run.live.log"):
             for path in sorted(self.directory.glob(pattern)):
                 lines += self._read(path)
         return lines

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _GATE: Final = "gate.lock"
 #: Seconds between two polls: first, longest.
 _POLL: Final = (0.05, 0.25)
+#: Seconds of waiting after which is looked again for whom.
+_RENEWAL: Final = 5.0
 
 
 class HeldLease:
@@ -100,7 +102,7 @@ class GpuLeases:
 
         :param plan_only: say which would be taken on a host without other users; nothing is locked.
         :param holder: who holds, for people who look (``session``, ``item``); no secrets.
-        :param on_wait: called once, with what is waited for, when not everything is free.
+        :param on_wait: called with what is waited for when not everything is free, and when that changes.
         :raises LeaseError: more is wanted than there is, the lock directory cannot be used, or foreign use
             of a leased GPU with ``--mad-gpu-busy=fail`` (``wait``: after ``--mad-gpu-wait`` seconds).
         """
@@ -191,7 +193,7 @@ class GpuLeases:
     def _take(self, request: Request, on_wait: Callable[[str], None]) -> list[LockFile]:
         tickets = Tickets(self.directory)
         pause, longest = _POLL
-        told = False
+        told, since = "", 0.0
         try:
             while True:
                 with self.directory.locked(_GATE):
@@ -201,10 +203,13 @@ class GpuLeases:
                         tickets.draw(request)
                 if files is not None:
                     return files
-                if not told:
-                    on_wait(self._waiting_for(request))
-                    told = True
+                if not told or since >= _RENEWAL:
+                    text, since = self._waiting_for(request), 0.0
+                    if text != told:
+                        told = text
+                        on_wait(text)
                 self._sleep(pause)
+                since += pause
                 pause = min(pause * 1.5, longest)
         finally:
             tickets.leave()

@@ -221,13 +221,15 @@ class Repository:
         prefix: tuple[str, ...] = (),
         python: str = sys.executable,
         tags: str = "all_of_it",
+        pull: bool = False,
     ) -> Session:
         """Starts pytest on the repository."""
         environ = {name: value for name, value in os.environ.items() if not _FOREIGN.match(name)}
         environ.update({"COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
         argv = [
             *prefix,
-            *(python, "-m", "pytest", "-p", "no:cacheprovider", "--mad-no-pull"),
+            *(python, "-m", "pytest", "-p", "no:cacheprovider"),
+            *(() if pull else ("--mad-no-pull",)),
             *(f"--mad-output={self.out / 'perf.csv'}", f"--mad-results-dir={self.out / 'results'}"),
             *(("--mad-tags", tags) if tags else ()),
             *args,

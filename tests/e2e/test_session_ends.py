@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ def repository(engine: Engine, tmp_path: Path) -> Iterator[Repository]:
     client.close()
 
 
-def start(repository: Repository, engine: Engine, *args: str) -> Session:
-    return repository.start(*args, env={"DOCKER_HOST": engine.url})
+def start(repository: Repository, engine: Engine, *args: str, **options: Any) -> Session:
+    return repository.start(*args, env={"DOCKER_HOST": engine.url}, **options)
 
 
 def running(repository: Repository, session: Session, model: str) -> None:
@@ -162,4 +163,25 @@ def test_an_end_while_a_container_is_made(
     session = start(repository, engine).wait()
     assert session.code == 2, session.output
     assert repository.reason("first") == "interrupted"
+    repository.assert_nothing_left()
+
+
+def test_an_end_during_a_pull(repository: Repository, engine: Engine) -> None:
+    """faults 2.1: given a registry that takes connections and never answers, one worker that pulls and one
+    that waits for it / when the end comes / then it is in time, with a row for every model."""
+    repository.model("first").model("next")
+    with socket.create_server(("127.0.0.1", 0)) as registry:
+        name = f"localhost:{registry.getsockname()[1]}/{repository.token}:1"
+        context = f"--mad-context={{'MAD_CONTAINER_IMAGE': '{name}'}}"
+        session = start(repository, engine, context, "-n2", pull=True)
+        registry.settimeout(60)
+        connection, _ = registry.accept()
+        with connection:
+            session.signal(signal.SIGTERM).wait(PROMISE)
+    assert session.code == 2, session.output
+    statuses = repository.statuses()
+    assert set(statuses) == {"first", "next"}
+    assert "FAILURE" in statuses.values()
+    assert set(statuses.values()) <= {"FAILURE", "SKIPPED"}
+    assert "Traceback" not in session.output
     repository.assert_nothing_left()

@@ -15,9 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_madengine.context.detect import simulated_host
+from pytest_madengine.context.types import HostFacts
+from pytest_madengine.plan.gpus import GpuDemand
+from pytest_madengine.scheduling.leases import GpuLeases
+from pytest_madengine.settings import Settings
 
 PROMISE = 30.0
 #: Blocks in a phase until a signal comes.
@@ -84,6 +90,7 @@ class Cell:
 
     def __init__(self, repo: Any, phase: str, process: str = "alone", ignored: str = "") -> None:
         self.repo, self.phase, self.process, self.ignored = repo, phase, process, ignored
+        self.options = ["--mad-simulate-gpus=1", "-p", "no:cacheprovider"]
         self.reached = repo.path / "reached"
         self.console = repo.path / "console"
         conftest = repo.path / "conftest.py"
@@ -96,12 +103,11 @@ class Cell:
             (directory / "get_models_json.py").write_text(SLOW_COLLECTION)
 
     def argv(self) -> Sequence[str]:
-        options = ["--mad-simulate-gpus=1", "-p", "no:cacheprovider"]
-        argv = [sys.executable, "-m", "pytest", "--mad-tags=demo", *options]
+        argv = [sys.executable, "-m", "pytest", "--mad-tags=demo", *self.options]
         if self.process == "workers":
             argv += ["-n", "2"]
         elif self.process == "madengine":
-            argv = [sys.executable, "-m", "pytest_madengine", "run", "--tags", "demo", "--", *options]
+            argv = [sys.executable, "-m", "pytest_madengine", "run", "--tags", "demo", "--", *self.options]
         traps = f"trap '' {self.ignored}; " if self.ignored else ""
         return ["sh", "-c", f'{traps}exec "$@"', "sh", *argv]
 
@@ -157,6 +163,13 @@ class Cell:
         assert "Traceback" not in self.output
         assert list(self.repo.path.glob("mad-results/*/.workspaces/*")) == []
 
+    def assert_free(self) -> None:
+        """No lock of this repository is held any more."""
+        for path in self.repo.path.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                with path.open("rb") as stream:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
     def assert_usable(self) -> None:
         """The next session of that results directory runs, holds every lock, and leaves the rows alone."""
         rows = self.repo.rows()
@@ -176,8 +189,14 @@ def _foreground() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of all cells so far; the last test starts one session on them."""
+    return tmp_path_factory.mktemp("ended")
+
+
 @pytest.fixture
-def cell(repo: Any) -> Iterator[Callable[..., Cell]]:
+def cell(repo: Any, ended: Path) -> Iterator[Callable[..., Cell]]:
     made: list[Cell] = []
 
     def make(*args: Any, **options: Any) -> Cell:
@@ -189,6 +208,9 @@ def cell(repo: Any) -> Iterator[Callable[..., Cell]]:
         if not one.ended():
             one.child.kill()
             one.child.wait()
+        one.assert_free()
+        for path in repo.path.glob("mad-results/*"):
+            path.rename(ended / path.name)
 
 
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
@@ -234,10 +256,33 @@ def test_an_end_while_models_are_looked_for(cell: Callable[..., Cell], number: s
     assert one.child.returncode == 2, one.output
 
 
-@pytest.mark.parametrize("process", ["alone", "workers"])
-def test_an_end_while_waiting_for_a_gpu(cell: Callable[..., Cell], process: str) -> None:
-    """Given a GPU that somebody else holds / then the wait ends, nothing stays in the queue."""
-    one = cell("lease wait", process)
+def test_an_end_while_somebody_holds_the_gpu(cell: Callable[..., Cell]) -> None:
+    """faults 2.7: given a GPU that another session holds / while an item waits / then the heartbeat says for
+    whom; the end ends the wait, and neither the holder nor its ticket is disturbed."""
+    one = cell("lease wait")
+    one.options.append("--mad-heartbeat=1")
+    facts = simulated_host("1", HostFacts())
+    settings = Settings(one.repo.path, one.repo.path, one.repo.path / "perf.csv")
+    directory = one.repo.path / "gpu-locks"
+    held = GpuLeases(facts, settings, directory).acquire(
+        GpuDemand((0,), 1), holder={"session": "another", "item": "m"}
+    )
+    with held:
+        one.start()
+        waiting = f"(waiting for 1 GPUs; held by pid {os.getpid()} another m)"
+        one.until(lambda: waiting in one.output or one.ended(), "the heartbeat")
+        assert waiting in one.output
+        one.end(TERM)
+        assert '"another"' in next(directory.glob("gpu-*")).read_text()
+    one.assert_true_rows(b="FAILURE", c="SKIPPED")
+    assert [path.name for path in directory.iterdir() if "ticket" in path.name] == []
+    one.assert_usable()
+
+
+def test_an_end_while_the_next_gpu_is_decided(cell: Callable[..., Cell]) -> None:
+    """faults 2.7: given a gate of the GPUs that somebody holds for ever / then the wait of a worker ends,
+    nothing stays in the queue."""
+    one = cell("lease wait", "workers")
     holder = one.repo.path / "gpu-locks"
     holder.mkdir()
     holder.chmod(0o1777)
@@ -251,7 +296,6 @@ def test_an_end_while_waiting_for_a_gpu(cell: Callable[..., Cell], process: str)
         one.end(TERM)
     assert one.repo.statuses()["b"] == "FAILURE"
     assert [path.name for path in holder.iterdir() if "ticket" in path.name] == []
-    one.assert_usable()
 
 
 def begun(one: Cell) -> str:
@@ -345,3 +389,16 @@ def test_a_table_that_somebody_else_holds(cell: Callable[..., Cell]) -> None:
     }
     assert "gave up waiting" in one.output
     one.assert_usable()
+
+
+def test_the_next_session_after_all_of_them(repo: Any, ended: Path) -> None:
+    """faults 2.1: given the results directories of the cells above / when the next session uses them, and
+    resumes the newest / then it runs, reports nothing about them, and no workspace of any is left."""
+    repo.model("a").model("b").model("c")
+    result = repo.run("--mad-tags=demo", f"--mad-results-dir={ended}", "--mad-resume", subprocess=True)
+    assert result.ret == 0
+    assert set(repo.statuses()) == {"a", "b", "c"}
+    assert "FAILURE" not in repo.statuses().values()
+    result.stderr.no_fnmatch_line("*")
+    result.stdout.no_fnmatch_line("*warning*")
+    assert list(ended.glob("*/.workspaces/*")) == []

@@ -67,6 +67,27 @@ def test_a_lease_waits_until_its_gpus_are_free_and_says_for_whom(make_leases: Le
     assert heard == [f"waiting for 8 GPUs; held by pid {os.getpid()} s1 bert\\x1b[2J"]
 
 
+def test_a_long_wait_says_for_whom_it_waits_now(make_leases: Leases) -> None:
+    """faults 2.7: given a wait for two holders / when one of them is through / then the other one is named;
+    nothing is said twice."""
+    held = [make_leases().acquire(demand(4), holder={"session": "s", "item": item}) for item in "ab"]
+    heard: list[str] = []
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) in (100, 200):
+            held.pop(0).release()
+
+    with make_leases(sleep=sleep).acquire(demand(8), on_wait=heard.append):
+        pass
+    pid = os.getpid()
+    assert heard == [
+        f"waiting for 8 GPUs; held by {holders}"
+        for holders in (f"pid {pid} s a; pid {pid} s b", f"pid {pid} s b")
+    ]
+
+
 def test_all_or_nothing(make_leases: Leases, locks: Path) -> None:
     """A request that cannot be met holds nothing while it waits, and leaves no ticket when it gives up."""
     held = make_leases().acquire(demand(1))

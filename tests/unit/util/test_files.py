@@ -217,3 +217,21 @@ def test_any_text_can_be_encoded(text: str) -> None:
 @given(st.binary())
 def test_bytes_read_as_text_come_back(data: bytes) -> None:
     assert encoded(data.decode("utf-8", "surrogateescape")) == data
+
+
+def test_a_scratch_directory_that_somebody_locks_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """faults 2.7: given a lock on the directory of temporary files that is never given back / when a file is
+    written / then it is written all the same, and nobody waits for ever."""
+    monkeypatch.setattr("pytest_madengine.util.files._SCRATCH_LIMIT", 0.05)
+    scratch = tmp_path / SCRATCH
+    scratch.mkdir()
+    holder = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        write_atomic(tmp_path / "x", "text")
+    finally:
+        os.close(holder)
+    assert (tmp_path / "x").read_text() == "text"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [SCRATCH, "x"]
