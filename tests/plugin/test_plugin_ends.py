@@ -164,11 +164,18 @@ class Cell:
         assert list(self.repo.path.glob("mad-results/*/.workspaces/*")) == []
 
     def assert_free(self) -> None:
-        """No lock of this repository is held any more."""
-        for path in self.repo.path.rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                with path.open("rb") as stream:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        """No lock of this repository is held any more, also not by a worker that is about to die."""
+        self.until(self._free, "all locks are free", PROMISE)
+
+    def _free(self) -> bool:
+        try:
+            for path in self.repo.path.rglob("*"):
+                if path.is_file() and not path.is_symlink():
+                    with path.open("rb") as stream:
+                        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, FileNotFoundError):
+            return False
+        return True
 
     def assert_usable(self) -> None:
         """The next session of that results directory runs, holds every lock, and leaves the rows alone."""
