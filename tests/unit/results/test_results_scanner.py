@@ -8,14 +8,13 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.results import readings
+from pytest_madengine.results.lines import trainer_value
 from pytest_madengine.results.metrics import single_metrics
 from pytest_madengine.results.patterns import (
     BENIGN,
     BENIGN_REGEXES,
     DEFAULT,
     PERFORMANCE_VALUE,
-    TRAINER_VALUE,
 )
 from pytest_madengine.results.scanner import LINE_LIMIT, REPEATS_KEPT, LogFindings, LogScanner
 from pytest_madengine.util.text import SEQUENCE_BYTES, plain
@@ -315,7 +314,7 @@ def test_unusual_patterns(pattern: str) -> None:
 def naive(log: bytes) -> LogFindings:
     """The text of contract 12.1 and 12.2, read line by line."""
     found: list[tuple[str, str]] = []
-    malformed = pattern = fallback = ""
+    malformed = pattern = fallback = doubtful = ""
     error_line = 0
     lines = log.splitlines()
     for number, raw in enumerate(lines, 1):
@@ -324,15 +323,17 @@ def naive(log: bytes) -> LogFindings:
         found += matches
         if "performance:" in line and not matches and not malformed:
             malformed = line.strip()
-        for match in TRAINER_VALUE.finditer(line):
-            fallback = match[1].rstrip(",")
-            fallback = fallback if readings.number(fallback) is not None else ""
+        # What is glued to a number makes it ambiguous: the reader of one line has tests of its own.
+        value, ambiguous = trainer_value(line)
+        if value or ambiguous:
+            fallback, doubtful = value, line.strip() if ambiguous else ""
         benign = any(text in line for text in BENIGN) or any(regex.search(line) for regex in BENIGN_REGEXES)
         if not pattern and not benign:
             pattern = next((entry for entry in DEFAULT if entry in line), "")
             error_line = number if pattern else 0
-    fallback = "" if found else fallback
-    return LogFindings(tuple(found), malformed, pattern, error_line, fallback, len(lines))
+    if found:
+        fallback = doubtful = ""
+    return LogFindings(tuple(found), malformed, pattern, error_line, fallback, len(lines), ambiguous=doubtful)
 
 
 PIECES = st.one_of(
