@@ -24,6 +24,9 @@ DETECTED: Final = "detected:"
 _TOOLS_DOCKER: Final = {"build_args": "docker_build_arg", "environment": "docker_env_vars"}
 #: Their values with secret names are :class:`Secret`.
 _SECRET_OBJECTS: Final = ("docker_build_arg", "docker_env_vars")
+#: Values of ``deploy`` that mean this host, and what of a manifest asks for another place.
+_HERE: Final = frozenset({"local", "docker"})
+_CLUSTER: Final = frozenset({"deploy", "slurm", "k8s", "kubernetes"})
 #: A manifest may hold references to secrets in these.
 _REFERENCE_OBJECTS: Final = (*_SECRET_OBJECTS, "env_vars")
 
@@ -70,6 +73,9 @@ def build_context(
     """
     warnings: list[str] = []
     command_line = _command_line(string, file, warnings)
+    if manifest is not None and str(merge(command_line)[0].get("deploy", "")).strip().lower() in _HERE:
+        # Who says so on the command line runs here what was built for a cluster.
+        manifest = {key: value for key, value in manifest.items() if key not in _CLUSTER}
     given = [
         *_tools_layers(tools_docker or {}, warnings),
         *_secret_layers(environ, warnings),

@@ -84,7 +84,7 @@ def check_session(context: Context, environ: Mapping[str, str]) -> None:
         raise ConfigError(
             f"context: {keys[0]} ({origin}) asks for {target}, {_HERE}",
             hint=f"make jobs with: madengine-cli generate {_GENERATE[target]} --manifest-file FILE; "
-            f"or leave {' and '.join(keys)} out to run here",
+            f'or leave {" and ".join(keys)} out to run here (-c \'{{"deploy": "local"}}\' with a manifest)',
         )
     block = context.get("distributed")
     nodes = nodes_of(block if isinstance(block, Mapping) else {}, "context: distributed")

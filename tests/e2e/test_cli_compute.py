@@ -88,6 +88,9 @@ def test_a_build_on_a_compute_node(repository: Repository, registry: Registry, c
             "m.json",
             "-o",
             str(repository.out / "perf.csv"),
+            # The manifest asks for Slurm, as its build did; this run is for this host.
+            "-c",
+            json.dumps({"deploy": "local"}),
         ],
         cwd=repository.root,
         env=environ,

@@ -37,6 +37,8 @@ def test_a_manifest_that_asks_for_a_cluster(repo: Any) -> None:
         refused = repo.run("--mad-manifest=m.json")
         assert refused.ret == pytest.ExitCode.USAGE_ERROR
         refused.stderr.fnmatch_lines(["*this command runs models on this host only*"])
+        here = repo.run("--mad-manifest=m.json", '--mad-context={"deploy": "local"}', "--collect-only")
+        assert here.ret == 0  # who says so on the command line runs here what was built for a cluster
     (repo.path / "m.json").write_text(json.dumps({**manifest, "deployment_config": {"target": "local"}}))
     assert repo.run("--mad-manifest=m.json").ret == 0
     # faults 5.8: the row of a run from a manifest names the Dockerfile of the build.
