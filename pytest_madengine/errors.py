@@ -134,6 +134,16 @@ class HistoryError(MadError):
     infrastructure = True
 
 
+class GateError(MadError):
+    """Performance could not be judged although it must be; the run itself is a SUCCESS."""
+
+    phase = "gate"
+
+
+class PerformanceRegression(GateError):  # noqa: N818 - the name that CI systems show
+    """A run is worse than its history or its reference; the run itself is a SUCCESS."""
+
+
 @dataclass(frozen=True)
 class Warned:
     """A warning with its place, shown once per session."""

@@ -71,6 +71,13 @@ class Settings:
     retries: int = 0
     #: ``--mad-db``: may hold a password, so it is never shown.
     db: str = field(default="", repr=False)
+    #: ``--mad-gate``: ``off``, ``warn``, ``fail``, or empty: as there is something to compare with.
+    gate: str = ""
+    #: ``--mad-gate-tolerance``: the largest loss that never fails, as a share.
+    gate_tolerance: float = 0.05
+    #: ``--mad-gate-history``: a URL or the path of a file; may hold a password.
+    gate_history: str = field(default="", repr=False)
+    references: Path | None = None
     #: ``--mad-resume``: id of a session, ``last``, or empty.
     resume: str = ""
     #: ``--mad-allow-no-hardware``

@@ -62,6 +62,16 @@ def _count(raw: Any) -> int:
     return int(text)
 
 
+def _share(raw: Any) -> float:
+    try:
+        value = float(str(raw).strip().removesuffix("%"))
+    except ValueError:
+        value = nan
+    if not 0 < value < 100:
+        raise ValueError("a percentage between 0 and 100, e.g. 5%")
+    return value / 100
+
+
 def _path(raw: Any) -> Path | None:
     text = str(raw)
     try:
@@ -114,6 +124,11 @@ BOOLEAN: Final = Kind("boolean", "`true` or `false`", _is_true)
 INT: Final = Kind("int", "whole seconds, 0 or -1 for none", _whole_seconds)
 SECONDS: Final = Kind("seconds", "seconds, 0 or -1 for none", _seconds)
 COUNT: Final = Kind("count", "whole number", _count)
+
+
+PERCENT: Final = Kind("percent", "percentage", _share)
+#: A database or a file; a path is relative like any other.
+SOURCE: Final = Kind("source", "database URL or path", str, "")
 
 
 class Option:

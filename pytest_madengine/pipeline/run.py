@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_madengine.errors import EngineError, MadError, PlanError, ResultError, RunError
 from pytest_madengine.plan.runplan import DataMount, Image, Lease, RunPlan
 from pytest_madengine.results.cleaning import Gate
+from pytest_madengine.results.lines import own_lines
 from pytest_madengine.results.record import Attempt, Metric, Outcome, RunRecord
+from pytest_madengine.session.gating import Judged, is_judged
 from pytest_madengine.session.items import ItemSpec
 from pytest_madengine.session.session import MadSession
 from pytest_madengine.util.ends import asked
@@ -83,6 +85,7 @@ class ItemRun:
     resume_key: str | None = None
     #: Session whose SUCCESS stands for this item (``--mad-resume``).
     resumed_from: str = ""
+    gate: Judged = field(default_factory=Judged)
 
     # ---- steps --------------------------------------------------------------------------------------
 
@@ -93,8 +96,8 @@ class ItemRun:
 
     @property
     def artifacts(self) -> Path:
-        """Artifacts directory of the item."""
-        return self.session.artifacts(self.spec)
+        """Artifacts directory of the item; a re-run of the performance gate has one below it."""
+        return self.session.artifacts(self.spec) / self.gate.directory
 
     @contextlib.contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -240,7 +243,16 @@ class ItemRun:
         return changed or plan
 
     def execute(self) -> Verdict:
-        """Runs the plan and judges what came out."""
+        """Runs the plan and judges what came out; the performance gate may have it run again."""
+        self.verdict = self.measure()
+        if self.verdict.outcome is Outcome.SUCCESS and is_judged(self.session, self.spec):
+            from pytest_madengine.pipeline.gate import judge_item
+
+            judge_item(self)
+        return self.verdict
+
+    def measure(self) -> Verdict:
+        """Runs the plan once, more often only after failures of the machine."""
         while True:
             started, begin = utc_now(), time.monotonic()
             plan, verdict = self._run_once()
@@ -252,14 +264,13 @@ class ItemRun:
             self.plan = None  # a container name serves one try
         verdict = self._with_user_metrics(plan, verdict)
         gate = Gate(self.session.redactor)
-        self.verdict = replace(
+        self.warnings += list(verdict.warnings)
+        return replace(
             verdict,
             reason=gate.message(verdict.reason),
             hint=gate.message(verdict.hint),
             metrics=gate.metrics(verdict.metrics),
         )
-        self.warnings += list(self.verdict.warnings)
-        return self.verdict
 
     def _run_once(self) -> tuple[RunPlan, Verdict]:
         plan = self.plan or self.make_plan()
@@ -359,7 +370,7 @@ class ItemRun:
         lines = [f"{self.spec.name}: FAILURE in {phase or self.phase}: {' '.join(error.message.split())}"]
         if self.result is not None and self.result.exit_code not in (None, 0):
             lines.append(f"exit status: {self.result.exit_code}")
-        tail = [line for line in _run_lines(error.log_tail) if line.strip()][-SHOWN_LINES:]
+        tail = [line for line in own_lines(error.log_tail) if line.strip()][-SHOWN_LINES:]
         lines += [f"  | {clip(gate.log_line(line), SHOWN_WIDTH)}" for line in tail]
         log = self.log_path()
         if log:
@@ -376,11 +387,3 @@ class ItemRun:
             logs = sorted(self.artifacts.glob("*.build.live.log"))
             path = logs[0] if logs else None
         return str(path) if path is not None else ""
-
-
-def _run_lines(tail: Sequence[str]) -> Sequence[str]:
-    """The lines of the model's own output, when the end of the preparation is among the lines."""
-    for number, line in enumerate(tail):
-        if line.startswith("MODEL REPO COMMIT:"):
-            return tail[number + 1 :] or tail
-    return tail

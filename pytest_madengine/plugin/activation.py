@@ -118,6 +118,7 @@ def make_session(config: pytest.Config) -> MadSession:
                 _check(session)
                 if session.selected and not (session.settings.build_only or config.option.collectonly):
                     placement.check_session(session.context, session.settings.environ)
+                    _check_gate(session)
         except MadError as error:
             raise _usage_error(error, config) from None
     return config.stash[session_key]
@@ -267,6 +268,17 @@ def _check_rootdir(config: pytest.Config) -> None:
                     f"pytest takes {value} for a test path and {config.rootpath} for its rootdir",
                     hint=f"write {name}={value}",
                 )
+
+
+def _check_gate(session: MadSession) -> None:
+    """Reads what performance is compared with, before anything runs."""
+    from pytest_madengine.session.gating import OFF, gate_mode
+
+    if session.plan_only or all(gate_mode(session.settings, one.model) == OFF for one in session.selected):
+        return
+    from pytest_madengine.pipeline.gate import check_gate
+
+    check_gate(session)
 
 
 def _check(session: MadSession) -> None:

@@ -32,6 +32,7 @@ def run_model(
     """Runs one model in its container and asserts on its verdict (the body of every model item).
 
     :raises MadError: the outcome is FAILURE; the message is the reason.
+    :raises PerformanceRegression: it is a SUCCESS, and worse than its history or its reference.
     """
     __tracebackhide__ = True
     from pytest_madengine.plan.runplan import Lease
@@ -59,6 +60,12 @@ def run_model(
         pytest.skip(verdict.reason)
     if verdict.outcome is Outcome.FAILURE:
         raise run.error_of(verdict)
+    if run.gate.failures:
+        from pytest_madengine.errors import PerformanceRegression
+
+        raise PerformanceRegression("; ".join(run.gate.failures))
+    if run.gate.expected:
+        pytest.xfail(run.gate.expected)
 
 
 def build_model(

@@ -37,8 +37,26 @@ def case_properties(record: RunRecord, artifacts: str) -> list[tuple[str, str]]:
         ("mad.log", record.log_file),
         ("mad.artifacts", artifacts),
     ]
+    pairs += _performance(record)
     # pytest escapes the values of properties for XML, but not their names.
     return [(visible(name), visible(value)) for name, value in pairs]
+
+
+def _performance(record: RunRecord) -> list[tuple[str, str]]:
+    """What the performance gate says; nothing where it was not asked.  Changes and bands in percent."""
+    if not record.gate:
+        return []
+    pairs = [("mad.gate", str(record.gate["verdict"]))]
+    for entry in record.gate.get("metrics", ()):
+        row = str(entry["row"]).removeprefix(f"{record.model}_") if entry["row"] != record.model else ""
+        name = f"{row}.{entry['name']}" if row else entry["name"] or "value"
+        pairs.append((f"mad.gate.{name}", entry["verdict"]))
+        pairs += [
+            (f"mad.{key}.{name}", f"{entry[key]:.6g}")
+            for key in ("baseline", "change", "band")
+            if entry[key] is not None
+        ]
+    return [*pairs, ("mad.runs", str(max((len(one["runs"]) for one in record.gate["metrics"]), default=1)))]
 
 
 def suite_properties(session: MadSession) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_madengine.options import BY_NAME, OPTIONS
-from pytest_madengine.options.option import FLAG, LIST, PATH, SEVERAL, Option
+from pytest_madengine.options.option import FLAG, LIST, PATH, SEVERAL, SOURCE, Option
 
 if TYPE_CHECKING:
     from pytest_madengine.settings import Settings
@@ -116,6 +116,8 @@ def resolve(config: pytest.Config, root: Path, environ: Mapping[str, str]) -> Se
         if option.kind is PATH and value is not None:
             # Paths of an ini file are relative to the rootdir, like all paths in pytest ini files.
             value = (config.rootpath if source == "ini" else base) / value
+        elif option.kind is SOURCE and value and "://" not in value:
+            value = str((config.rootpath if source == "ini" else base) / Path(value).expanduser())
         values[option.field] = given_file(value, option.usual, root, base) if option.usual else value
     return Settings(**values)
 

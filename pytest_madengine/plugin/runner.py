@@ -131,8 +131,15 @@ class RunningPlugin:
         return report
 
     def _observe(self, run: ItemRun, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+        from pytest_madengine.errors import GateError, MadError
+
         error = call.excinfo.value if call.excinfo is not None else None
-        if error is None:
+        if isinstance(error, GateError | pytest.xfail.Exception) and run.verdict is not None:
+            # About the performance of a run that is what its verdict says.
+            run.decide(run.verdict.outcome, run.verdict.reason, run.verdict.phase)
+            if isinstance(error, GateError):
+                report.longrepr = "\n".join(run.gate.failures)
+        elif error is None:
             # A failed subtest fails the test without an exception of its own.
             if call.when == "call" and report.failed:
                 run.decide(Outcome.FAILURE, str(report.longrepr))
@@ -144,8 +151,6 @@ class RunningPlugin:
             # The summary names the place of a skip: that is the model's file, not a line of this package.
             report.longrepr = (report.location[0], 1, f"Skipped: {reason}")
         else:
-            from pytest_madengine.errors import MadError
-
             if call.when == "teardown":
                 self._observe_teardown(run, error)
             else:

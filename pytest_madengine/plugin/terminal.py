@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,10 @@ _STYLE = {Outcome.SUCCESS: "green", Outcome.FAILURE: "red", Outcome.SKIPPED: "ye
 COMMAND_LINE = "madengine-cli"
 #: Rows of the table above which successful models are only counted.
 MANY = 200
+#: Sentences about performance, and the verdicts that get one, the worst first.
+SENTENCES = 20
+_VERDICTS = ("regression", "inconclusive", "improved")
+_VERDICT_STYLE: tuple[dict[str, bool], ...] = ({"red": True}, {"yellow": True}, {"green": True})
 #: Distinct warnings shown at the end.
 WARNINGS = 20
 
@@ -92,6 +97,7 @@ class TerminalView:
         if records and not self.config.pluginmanager.hasplugin(COMMAND_LINE):
             terminalreporter.write_sep("=", "MAD models")
             self._table(terminalreporter, records)
+            self._performance(terminalreporter, records)
             self._places(terminalreporter, records)
         self._warnings(terminalreporter, records)
         for text in self.ledger.reaped:
@@ -128,11 +134,34 @@ class TerminalView:
                 text = text.rstrip() + "\n    "
             reporter.write_line((text + reason).rstrip())
 
+    def _performance(self, reporter: Any, records: list[RunRecord]) -> None:
+        """What the performance gate says: counts, and a sentence for each metric that is not as it was."""
+        verdicts = [(str(record.gate["verdict"]), record) for record in records if record.gate]
+        if not verdicts:
+            return
+        counts = Counter(word for word, _ in verdicts)
+        said = sorted(
+            (_VERDICTS.index(entry["verdict"]), record.item_id, entry["message"])
+            for _, record in verdicts
+            for entry in record.gate.get("metrics", ())
+            if entry["verdict"] in _VERDICTS
+        )
+        reporter.write_line(
+            "performance: " + ", ".join(f"{number} {word}" for word, number in counts.most_common())
+        )
+        for rank, item, sentence in said[:SENTENCES]:
+            reporter.write_line(f"  {_VERDICTS[rank]}: {item}: {sentence}", **_VERDICT_STYLE[rank])
+        if len(said) > SENTENCES:
+            reporter.write_line(f"  {len(said) - SENTENCES} more are in the records")
+
     def _warnings(self, reporter: Any, records: list[RunRecord]) -> None:
         """What looked wrong in runs that went on: once, with the items it is about."""
         items: dict[str, list[str]] = {}
         for record in records:
+            judged = {entry["message"] for entry in record.gate.get("metrics", ())}
             for text in record.warnings:
+                if text in judged:
+                    continue  # said among the performance
                 items.setdefault(" ".join(text.split()), []).append(record.item_id)
         for text, names in list(items.items())[:WARNINGS]:
             about = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -154,3 +155,11 @@ def read_cell(text: str) -> Reading:
     ):
         return Reading(Kind.AMBIGUOUS, reading.value)
     return reading
+
+
+def own_lines(tail: Sequence[str]) -> Sequence[str]:
+    """The lines of the model's own output, when the end of the preparation is among the lines."""
+    for place, line in enumerate(tail):
+        if line.startswith("MODEL REPO COMMIT:"):
+            return tail[place + 1 :] or tail
+    return tail

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from pytest_madengine.results.columns import N_GPUS_V1, V1_COLUMNS, V2_COLUMNS, build_columns
 from pytest_madengine.results.configs import config_path, match_config
 from pytest_madengine.results.record import Metric, Outcome, RunRecord
+
+_Baselines: TypeAlias = Mapping[tuple[str, str], float]
 
 __all__ = ["V1_COLUMNS", "V2_COLUMNS", "build_columns", "file_rows", "record_rows", "super_records"]
 
@@ -33,13 +35,15 @@ def file_rows(record: RunRecord, header: Sequence[str]) -> list[dict[str, str]]:
     if "nnodes" not in header:
         shared["n_gpus"] = v1_gpus
     explained = any(metric.outcome is Outcome.FAILURE for metric in record.metrics)
-    cells = [_cells(record, metric, explained) for metric in record.metrics] or [
-        _cells(record, None, explained)
-    ]
+    baselines = _baselines(record)
+    metrics: Sequence[Metric | None] = record.metrics or (None,)
+    cells = [_cells(record, metric, explained, baselines) for metric in metrics]
     return [{name: (shared | row).get(name, "") for name in header} for row in cells]
 
 
-def _cells(record: RunRecord, metric: Metric | None, explained: bool) -> dict[str, str]:
+def _cells(
+    record: RunRecord, metric: Metric | None, explained: bool, baselines: _Baselines
+) -> dict[str, str]:
     """What one metric says; its extra columns first, so that they never hide a column of perf.csv."""
     if metric is None:
         return {"model": record.model, "performance": "", "metric": "", "status": str(record.outcome)}
@@ -50,7 +54,22 @@ def _cells(record: RunRecord, metric: Metric | None, explained: bool) -> dict[st
         "performance": metric.value,
         "metric": metric.name,
         "status": _status(record, metric, explained),
+        **_relative_change(record, metric, baselines),
     }
+
+
+def _baselines(record: RunRecord) -> dict[tuple[str, str], float]:
+    """What the performance gate compared with, by (row, metric)."""
+    entries = record.gate.get("metrics", ())
+    return {(one["row"], one["name"]): one["baseline"] for one in entries if one.get("baseline")}
+
+
+def _relative_change(record: RunRecord, metric: Metric, baselines: _Baselines) -> dict[str, str]:
+    """The value in percent of its baseline."""
+    baseline, value = baselines.get((row_name(record.model, metric), metric.name)), metric.number
+    if baseline is None or value is None:
+        return {}
+    return {"relative_change": f"{value / baseline * 100:.6g}"}
 
 
 def row_name(model: str, metric: Metric) -> str:

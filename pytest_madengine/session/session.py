@@ -68,6 +68,8 @@ class MadSession:
     facts: HostFacts | None = None
     redactor: Redactor = field(default_factory=Redactor)
     content_hashes: dict[Path, str] = field(default_factory=dict)
+    #: What a step of the pipeline makes once for all items of this process, by its name.
+    kept: dict[str, Any] = field(default_factory=dict)
     #: Data providers of the user (hook ``pytest_mad_data_providers``).
     data_providers: tuple[Provider, ...] = ()
     #: ``--mad-manifest``, and the items that are selected of it.
