@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from pytest_madengine.errors import RecordError
 from pytest_madengine.gate.facts import shared_facts
 from pytest_madengine.gate.past import FIRST, MOST, Earlier
 from pytest_madengine.history import schema
@@ -100,5 +101,5 @@ def read_context(connection: Connection, session: str, key: str) -> dict[str, st
         return {}
     try:
         return shared_facts(RunRecord.from_dict(json.loads(document)))
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (RecordError, AttributeError, KeyError, TypeError, ValueError):
         return {}  # written by another release: nothing is known to have changed

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final
 
-from pytest_madengine.errors import ConfigError, HistoryError
+from pytest_madengine.errors import ConfigError, HistoryError, RecordError
 from pytest_madengine.gate.facts import Value, values_of
 from pytest_madengine.gate.key import gate_key, image_family
 from pytest_madengine.gate.past import FIRST, Earlier
@@ -56,7 +56,7 @@ class FileValues:
             try:
                 record = RunRecord.from_dict(jsontext.parse(line, constants=True))
                 self._take_record(record)
-            except (jsontext.JsonTextError, AttributeError, KeyError, TypeError, ValueError) as error:
+            except (RecordError, AttributeError, KeyError, TypeError, ValueError) as error:
                 if place == len(lines) and not data.endswith(b"\n"):
                     return  # being written, or torn by the end of a process
                 text = " ".join(str(error).split())

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, bindparam, exists, insert, select, update
 
+from pytest_madengine.errors import RecordError
 from pytest_madengine.gate.facts import values_of
 from pytest_madengine.gate.key import gate_key
 from pytest_madengine.gate.past import FIRST
@@ -206,7 +207,7 @@ def fill_keys(connection: Connection) -> int:
 def _keys_of(run_row: int, document: str) -> Iterator[dict[str, Any]]:
     try:
         columns = gate_columns(RunRecord.from_dict(json.loads(document)))
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (RecordError, AttributeError, KeyError, TypeError, ValueError):
         return  # of a release whose records are different: nothing to compare
     for position, values in columns.items():
         yield {"in_run": run_row, "at_position": position, **values}

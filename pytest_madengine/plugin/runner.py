@@ -134,7 +134,8 @@ class RunningPlugin:
         from pytest_madengine.errors import GateError, MadError
 
         error = call.excinfo.value if call.excinfo is not None else None
-        if isinstance(error, GateError | pytest.xfail.Exception) and run.verdict is not None:
+        known = run.gate.expected and isinstance(error, pytest.xfail.Exception)
+        if run.verdict is not None and call.when == "call" and (known or isinstance(error, GateError)):
             # About the performance of a run that is what its verdict says.
             run.decide(run.verdict.outcome, run.verdict.reason, run.verdict.phase)
             if isinstance(error, GateError):
@@ -177,6 +178,8 @@ class RunningPlugin:
             run.decided = (Outcome.SKIPPED, f"{expected}, and did: {run.decided[1]}", run.decided[2])
         elif why is not None and report.passed:
             run.warnings.append(f"{expected}, but passed")
+        elif report.when == "call" and run.gate.failures:
+            return  # the test fails for its performance; the run is what its verdict says
         elif report.failed and run.decided is not None and run.decided[0] is not Outcome.FAILURE:
             run.decide(Outcome.FAILURE, str(report.longrepr))  # strict xfail, or a hook of somebody else
 
