@@ -24,7 +24,8 @@ from pytest_madengine.gate.references import Book, judge_reference
 from pytest_madengine.pipeline.gatesources import History, history_of, read_references
 from pytest_madengine.results.record import Attempt, Outcome
 from pytest_madengine.session.gating import FAIL, Judged, gate_mode, has_references, has_source
-from pytest_madengine.util.files import locked, utc_now
+from pytest_madengine.util.clock import utc_now
+from pytest_madengine.util.locks import locked
 
 if TYPE_CHECKING:
     from pytest_madengine.gate.tuning import Tuning
