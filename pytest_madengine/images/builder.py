@@ -134,6 +134,16 @@ class ImageBuilder:
 
         return given_image(client, name, pull_once if pull else None)
 
+    def local_id(self, name: str) -> str:
+        """The id of an image that is here by a name; empty when there is none, or no engine answers."""
+        if not is_reference(name):
+            return ""
+        try:
+            attributes = find_image(self._client_factory(), name)
+        except MadError:  # whoever asks treats it as another image; a run says what is wrong with the engine
+            return ""
+        return "" if attributes is None else str(attributes["Id"])
+
     # ---- steps --------------------------------------------------------------------------------------
 
     def _build(self, request: BuildRequest, key: str) -> Built | Failed:

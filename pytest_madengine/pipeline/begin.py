@@ -38,10 +38,20 @@ def skip_reason(run: ItemRun) -> str:
 
 def _resumed(run: ItemRun) -> str:
     earlier = run.session.resumable.get(run.spec.name)
-    if earlier is None or not earlier.resume_key or earlier.resume_key != _noted_key(run):
+    if earlier is None or not earlier.resume_key.startswith(_noted_key(run) or " "):
+        return ""
+    if earlier.resume_key != run.key_in(_image_here(run)):
         return ""
     run.resumed_from = earlier.run_id
     return f"SUCCESS in session {earlier.run_id} (--mad-resume)"
+
+
+def _image_here(run: ItemRun) -> str:
+    """The image that a name means on this host; one that is not here is another one."""
+    from pytest_madengine.pipeline.image import known_by_name
+
+    name = known_by_name(run)
+    return run.session.builder.local_id(name) or "absent" if name else ""
 
 
 def _noted_key(run: ItemRun) -> str:

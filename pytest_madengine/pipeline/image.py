@@ -117,6 +117,14 @@ def given_name(run: ItemRun) -> str:
     return "" if model.dockerfile else model.prebuilt_image
 
 
+def known_by_name(run: ItemRun) -> str:
+    """The image of a run of which only a name is known before: what it holds may change any day."""
+    block = run.spec.block
+    if block is None:
+        return given_name(run)
+    return "" if block.image_id or block.registry_digest else block.docker_image
+
+
 def _dockerfile(run: ItemRun) -> str:
     return run.spec.dockerfile.relative if run.spec.dockerfile is not None else ""
 

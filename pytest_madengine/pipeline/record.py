@@ -57,7 +57,7 @@ def make_record(run: ItemRun) -> RunRecord:
         fingerprint=_fingerprint(run),
         has_row=_has_row(run, outcome),
         resumed_from=run.resumed_from,
-        resume_key=run.resume_key or "",
+        resume_key=_resume_key(run),
         lacks_hardware=run.lacks_hardware and outcome is Outcome.SKIPPED,
         build=build_part(run, outcome, reason),
         infrastructure=bool(failure and failure.infrastructure)
@@ -217,6 +217,14 @@ def configs_of(run: ItemRun) -> Any:
     value, warnings = read_configs(full_args(selected), selected.model.scripts, run.session.settings.root)
     run.warnings += [text for text in warnings if text not in run.warnings]
     return value
+
+
+def _resume_key(run: ItemRun) -> str:
+    from pytest_madengine.pipeline.image import known_by_name
+
+    if not known_by_name(run):
+        return run.key_in("")
+    return run.key_in(run.image.id) if run.image is not None and run.image.id else ""
 
 
 def _build_log(run: ItemRun) -> str:

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ from pytest_madengine.secrets import Secret
 if TYPE_CHECKING:
     from pytest_madengine.pipeline.run import ItemRun
     from pytest_madengine.plan.runplan import RunPlan
+    from pytest_madengine.settings import Settings
 
 #: Changes whenever the formula does.
 _FORMULA: Final = 1
@@ -27,7 +28,10 @@ _LARGE: Final = 64 << 20
 #: What a plan has anew in every session.
 _FRESH: Final = frozenset({"run_id", "container_name", "labels"})
 #: Directories that are no content.
-_IGNORED: Final = frozenset({"__pycache__", ".git"})
+_IGNORED: Final = frozenset({"__pycache__", ".git", ".pytest_cache", "mad-results"})
+#: What of the workspace is no part of a run: names at the top of the root, our own outputs among them.  What
+#: of the root a run uses counts by its content.
+_NAMES: Final = frozenset({"entries", "hidden"})
 
 
 def resume_key(run: ItemRun) -> str:
@@ -88,7 +92,14 @@ def _lease(run: ItemRun) -> Any:
 
 
 def _plan(plan: RunPlan) -> dict[str, Any]:
-    return {one.name: getattr(plan, one.name) for one in dataclasses.fields(plan) if one.name not in _FRESH}
+    facts = {one.name: getattr(plan, one.name) for one in dataclasses.fields(plan) if one.name not in _FRESH}
+    workspace = plan.workspace
+    facts["workspace"] = {
+        one.name: getattr(workspace, one.name)
+        for one in dataclasses.fields(workspace)
+        if one.name not in _NAMES
+    }
+    return facts
 
 
 def _credential_names(run: ItemRun) -> list[str]:
@@ -124,28 +135,66 @@ def _mounted(run: ItemRun) -> Iterator[Path]:
 def _content(run: ItemRun, path: Path) -> str:
     """Hash of a file or of a directory's files with their names, read once per session."""
     known = run.session.content_hashes
+    own = _outputs(run.session.settings)
     key = Path("resume:", *path.parts)  # beside those of fingerprints, which are other hashes
     if key not in known:
         digest = hashlib.sha256()
-        for name, text in sorted(_entries(path)):
+        for name, text in sorted(contents(path, own)):
             digest.update(f"{name}\0{text}\0".encode("utf-8", "surrogateescape"))
         known[key] = digest.hexdigest()
     return known[key]
 
 
-def _entries(path: Path) -> Iterator[tuple[str, str]]:
+def _outputs(settings: Settings) -> frozenset[Path]:
+    """Files and directories that sessions with these settings write, wherever they are."""
+    from pytest_madengine.session.outputs import places
+
+    return frozenset(path for _, path in places(settings))
+
+
+def contents(path: Path, own: frozenset[Path]) -> Iterator[tuple[str, str]]:
+    """Names and contents of a file or a tree, without what sessions write.
+
+    :param own: outputs of this session.
+    """
     if path.is_file():
         yield "", _file(path)
         return
     for parent, directories, files in os.walk(path):
         here = Path(parent)
-        directories[:] = [name for name in directories if name not in _IGNORED]
+        ours = _results_among(here, files)
+        kept = (name for name in directories if name not in _IGNORED)
+        directories[:] = [name for name in kept if not _is_own(here / name, own)]
         for name in (*files, *directories):
             entry = here / name
+            if entry in own or name in ours:
+                continue
             if entry.is_symlink():
                 yield entry.relative_to(path).as_posix(), f"link {entry.readlink()}"
             elif entry.is_file():
                 yield entry.relative_to(path).as_posix(), _file(entry)
+
+
+def _is_own(directory: Path, own: frozenset[Path]) -> bool:
+    """An output of a session with these settings, or the results directory of one with others."""
+    return directory in own or next(directory.glob("*/journal.jsonl"), None) is not None
+
+
+def _results_among(directory: Path, names: Iterable[str]) -> frozenset[str]:
+    """Tables of results, whatever they are called, and what is written beside them."""
+    from pytest_madengine.plan.workspace import SIDE_FILES
+    from pytest_madengine.results.columns import V2_COLUMNS
+
+    header = ",".join(V2_COLUMNS).encode()
+    tables = []
+    for name in names:
+        path = directory / name
+        if name.endswith(".csv") and path.is_file():
+            with path.open("rb") as stream:
+                if stream.read(len(header)) == header:
+                    tables.append(name)
+    pages = [f"{name.removesuffix('.csv')}.html" for name in tables]
+    return frozenset([*tables, *pages, *SIDE_FILES] if tables else ())
 
 
 def _file(path: Path) -> str:

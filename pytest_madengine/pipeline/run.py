@@ -109,6 +109,10 @@ class ItemRun:
         finally:
             self.durations[phase] = self.durations.get(phase, 0.0) + time.monotonic() - start
 
+    def key_in(self, image_id: str) -> str:
+        """The resume key of a run in this very image; without an id, of one that the key describes itself."""
+        return f"{self.resume_key}:{image_id}" if self.resume_key and image_id else self.resume_key or ""
+
     def prepare_image(self) -> Image:
         """Builds, pulls or finds the image.
 

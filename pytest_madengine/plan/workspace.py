@@ -16,7 +16,7 @@ from pytest_madengine.plan.tools import SelectedTools
 from pytest_madengine.secrets import Secret, reveal
 
 #: Files the plugin writes beside perf.csv (contract 12.5), and never shows to a run.
-_SIDE_FILES: Final = (
+SIDE_FILES: Final = (
     "perf_entry.json",
     "perf_entry.csv",
     "common_info.json",
@@ -96,7 +96,7 @@ def _own_outputs(request: PlanRequest) -> set[str]:
     settings = request.settings
     # The default directory too: results of earlier sessions are nothing for a run.
     outputs = [settings.results_dir, Path(settings.root) / "mad-results", settings.output]
-    outputs += [settings.output.with_name(name) for name in _SIDE_FILES]
+    outputs += [settings.output.with_name(name) for name in SIDE_FILES]
     secret = {name for name in concealed_files(request) if "/" not in name}
     return secret | {path.name for path in outputs if path.parent == settings.root}
 

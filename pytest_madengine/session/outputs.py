@@ -32,6 +32,13 @@ def check_outputs(settings: Settings, *, data: bool = False) -> None:
         _check_appended("GITHUB_STEP_SUMMARY", Path(summary), tried)
 
 
+def places(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Everything that a session with these settings writes, by option; data excepted."""
+    for option, path in _files(settings):
+        yield option, path.parent if option == "--mad-report" else path
+    yield from _directories(settings, data=False)
+
+
 def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
     """Files that are replaced as a whole, by the option that names them."""
     files = {

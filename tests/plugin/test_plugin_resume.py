@@ -64,6 +64,10 @@ SAME: dict[str, Callable[[Any], list[str]]] = {
     "a secret": write("credential.json", json.dumps({"K": {"username": "u", "password": "another9"}})),
     "another model's script": write("scripts/other/run.sh", "new"),
     "what a run leaves": write("perf.html", "new"),
+    "another table, a site and other outputs": words(
+        "--mad-output=other.csv", "--mad-report=site", "--mad-openmetrics=x.prom", "--junitxml=junit.xml"
+    ),
+    "and then the first table again": words(),
 }
 
 
@@ -110,3 +114,41 @@ def test_a_variable_of_the_host_runs_again(
     monkeypatch.setenv("REGION", "us")
     repo.run("--mad-tags", "m", "--mad-resume")
     assert not repo.records()[-1]["resumed_from"]
+
+
+def key_of(repo: Any) -> str:
+    """What counts of everything below the root."""
+    from pytest_madengine.pipeline.resumekey import contents
+
+    return json.dumps(sorted(contents(repo.path, frozenset())))
+
+
+def test_our_own_outputs_in_a_build_context_are_no_content(ran: Any) -> None:
+    """faults 1.7: tables, pages, side files, results directories of any name / content of a tree / the same;
+    a table of somebody else counts."""
+    repo = ran
+    before = key_of(repo)
+    for name in ("other.csv", "scripts/m/more.csv"):
+        write(name, (repo.path / "perf.csv").read_text())(repo)
+    for name in ("other.html", "perf_super.json", "r2/s1/journal.jsonl", "r2/s1/x", "scripts/m/more.html"):
+        write(name, "x")(repo)
+    assert key_of(repo) == before
+    write("theirs.csv", "model,performance\n")(repo)
+    assert key_of(repo) != before
+
+
+def test_a_given_image_is_known_by_its_id(ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """faults 1.7: a SUCCESS in an image given by name / the name means another or none / runs again."""
+    from pytest_madengine.images.builder import ImageBuilder
+
+    given = ("--mad-tags", "m", "--mad-use-image=given:latest")
+    zeros = "sha256:" + "0" * 64  # that of the conftest
+    monkeypatch.setattr(ImageBuilder, "local_id", lambda self, name: zeros)
+    assert ran.run(*given).ret == 0
+    assert ran.records()[-1]["resume_key"].endswith(f":{zeros}")
+    ran.run(*given, "--mad-resume")
+    assert ran.records()[-1]["resumed_from"]
+    for other in ("sha256:1", ""):
+        monkeypatch.setattr(ImageBuilder, "local_id", lambda self, name, found=other: found)
+        ran.run(*given, "--mad-resume")
+        assert not ran.records()[-1]["resumed_from"]
