@@ -56,9 +56,10 @@ def _image_of_block(run: ItemRun, block: ImageBlock) -> Image:
     return block_image(run, block)
 
 
-def build_request(run: ItemRun) -> BuildRequest:
+def build_request(run: ItemRun, *, labelled: bool = True) -> BuildRequest:
     """The build an item needs (contract 8.3).
 
+    :param labelled: false: nothing is built, so who owns it need not be found out.
     :raises MadError: the Dockerfile cannot be read or the build context is missing.
     """
     from pytest_madengine.images.builder import make_build_request
@@ -77,7 +78,7 @@ def build_request(run: ItemRun) -> BuildRequest:
         credential_arguments(run),
         session.settings,
         log_path=run.artifacts / f"{name}.build.live.log",
-        labels=owner_labels(run.model_name, spec.name, session.run_id),
+        labels=owner_labels(run.model_name, spec.name, session.run_id) if labelled else {},
         arch=spec.arch,
         suffix=spec.image_suffix,
     )
@@ -103,7 +104,7 @@ def intended_name(run: ItemRun) -> str:
     given = given_name(run)
     if given or run.spec.dockerfile is None:
         return given
-    return build_request(run).names[0]
+    return build_request(run, labelled=False).names[0]
 
 
 def given_name(run: ItemRun) -> str:

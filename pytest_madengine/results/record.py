@@ -116,7 +116,7 @@ class RunRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only; for the test report (xdist), the journal and ``record.json``."""
-        result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        result: dict[str, Any] = json.loads(json.dumps(_fields(self), default=_fields))
         return result
 
     @classmethod
@@ -134,6 +134,13 @@ class RunRecord:
         :raises RecordError: the line is no JSON, or holds something else than a record.
         """
         return cls.from_dict(json_of(line))
+
+
+def _fields(value: Any) -> Any:
+    """A dataclass as an object, anything else without a JSON type as text; no copies: there are thousands."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+    return str(value)
 
 
 def json_of(line: str | bytes) -> Any:
