@@ -106,12 +106,17 @@ def child_environ(cache: Path, **changes: str) -> dict[str, str]:
 
 
 def measure(
-    argv: Sequence[str], directory: Path, environ: Mapping[str, str], output: Path | None = None
+    argv: Sequence[str],
+    directory: Path,
+    environ: Mapping[str, str],
+    output: Path | None = None,
+    expected: int = 0,
 ) -> Usage:
     """Runs a process to its end.
 
     :param output: file for its output; else it goes nowhere.
-    :raises BenchmarkError: the process failed.
+    :param expected: its exit status.
+    :raises BenchmarkError: the process ended with another one.
     """
     log = directory / ".benchmark-errors.txt"
     with log.open("wb") as errors, (output or Path(os.devnull)).open("wb") as stream:
@@ -122,7 +127,7 @@ def measure(
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+    if process.returncode != expected:
         tail = log.read_text(errors="replace")[-2000:]
         raise BenchmarkError(f"{' '.join(argv)} ended with {process.returncode}: {tail}")
     log.unlink()

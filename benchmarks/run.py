@@ -17,7 +17,7 @@ from benchmarks.common import Bar, BenchmarkError, Options, Report, machine
 from benchmarks.containers import find_image
 
 #: Modules with a function ``run(options) -> Report``; the second group needs a container engine.
-_PURE = ("startup", "collection", "commands", "perfcsv", "metrics", "gate")
+_PURE = ("startup", "collection", "commands", "perfcsv", "metrics", "gate", "unstarted")
 _ENGINE = ("overhead", "output")
 #: Longer ones, by ``--all``.
 _LONG = ("builds", "scheduling", "data_transfer", "history", "report")
