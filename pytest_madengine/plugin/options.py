@@ -25,7 +25,8 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("mad", "pytest-madengine: models of a MAD repository as tests")
     for option in OPTIONS:
         attributes: dict[str, Any] = {"dest": option.dest, "default": None}
-        attributes["help"] = option.help + (f" (default: {option.default})" if option.default else "")
+        text = option.help + (f" (default: {option.default})" if option.default else "")
+        attributes["help"] = text.replace("%", "%%")  # argparse formats it
         if option.kind is FLAG:
             attributes["action"] = "store_true"
         else:
