@@ -47,7 +47,8 @@ def _performance(record: RunRecord) -> list[tuple[str, str]]:
     if not record.gate:
         return []
     pairs = [("mad.gate", str(record.gate["verdict"]))]
-    for entry in record.gate.get("metrics", ()):
+    metrics = record.gate.get("metrics", ())
+    for entry in metrics:
         row = str(entry["row"]).removeprefix(f"{record.model}_") if entry["row"] != record.model else ""
         name = f"{row}.{entry['name']}" if row else entry["name"] or "value"
         pairs.append((f"mad.gate.{name}", entry["verdict"]))
@@ -56,7 +57,7 @@ def _performance(record: RunRecord) -> list[tuple[str, str]]:
             for key in ("baseline", "change", "band")
             if entry[key] is not None
         ]
-    return [*pairs, ("mad.runs", str(max((len(one["runs"]) for one in record.gate["metrics"]), default=1)))]
+    return [*pairs, ("mad.runs", str(max((len(one["runs"]) for one in metrics), default=1)))]
 
 
 def suite_properties(session: MadSession) -> list[tuple[str, str]]:

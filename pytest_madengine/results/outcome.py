@@ -108,7 +108,8 @@ def _judge_end(
     if not collect_metrics:
         return Verdict(Outcome.SUCCESS, WORKER_NODE, has_row=False)
     if found is not None:
-        verdict = _judge_found(tuple(found))
+        # A number is kept as printed, but for the blanks around it: outputs have it on one line.
+        verdict = _judge_found(tuple(replace(metric, value=metric.value.strip()) for metric in found))
     else:
         verdict = _judge_rows(result, multiple_results) if multiple_results else _judge_log(result.findings)
     return _about_memory(_judge_pattern(verdict, result.findings, strict_log), result)

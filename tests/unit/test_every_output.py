@@ -51,7 +51,7 @@ from pytest_madengine.reports.mail.reasons import Reasons
 from pytest_madengine.reports.mail.table import read_table
 from pytest_madengine.reports.pages.page import asset
 from pytest_madengine.reports.pages.page import render as render_page
-from pytest_madengine.reports.pages.records import page_of_records
+from pytest_madengine.reports.pages.records import page_after_run, page_of_records
 from pytest_madengine.results.cleaning import clean_record
 from pytest_madengine.results.columns import build_columns
 from pytest_madengine.results.outcome import judge
@@ -189,10 +189,23 @@ def records_of(output: bytes, cells: list[bytes], directory: Path, redactor: Red
             hint=verdict.hint or extra,
             warnings=verdict.warnings,
             attempts=(Attempt(verdict.outcome, verdict.reason, verdict.phase, "", 1.0),),
-            gate={"verdict": "regression", "reason": row, "change": "-1 %"} if number == 1 else {},
+            gate=judged(row, value, extra) if number == 1 else {},
         )
         records.append(clean_record(record, redactor))
     return records
+
+
+def judged(row: str, value: str, extra: str) -> dict[str, object]:
+    """What the performance gate says of such a run."""
+    numbers = {"value": 1.0, "baseline": 2.0, "n": 9, "change": -50.0, "band": 5.0, "runs": [1.0, 1.1]}
+    metric = {"name": value, "row": row, "verdict": "regression", "source": extra, "changed": [extra, row]}
+    return {
+        "verdict": "regression",
+        "reason": row,
+        "message": f"{row} {extra}",
+        "change": -50.0,
+        "metrics": [{**metric, **numbers, "reason": "", "message": f"{value} {row}"}],
+    }
 
 
 @given(BYTES, st.lists(BYTES, min_size=6, max_size=6))
@@ -226,7 +239,7 @@ def record_lines(records: list[RunRecord], directory: Path, redactor: Redactor) 
 
 def tables(records: list[RunRecord], directory: Path, redactor: Redactor) -> str:
     table = PerfCsv(directory / "perf.csv")
-    side = SideFiles(directory, results_dir=directory / "mad-results")
+    side = SideFiles(directory)
     expected: list[dict[str, str]] = []
     for record in records:
         rows = table.append(record)
@@ -236,6 +249,7 @@ def tables(records: list[RunRecord], directory: Path, redactor: Redactor) -> str
             assert read_csv(directory / "perf_entry.csv") == rows
             assert loaded((directory / "perf_entry.json").read_text()) == (rows if len(rows) > 1 else rows[0])
     side.finish(records)
+    assert page_after_run(directory / "perf.csv", directory / "mad-results") == ()
     assert (
         read_csv(directory / "perf.csv") == expected == [row for one in records for row in record_rows(one)]
     )
