@@ -202,7 +202,7 @@ class _Reader:
 def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer that is no float
+    except OverflowError:  # an integer beyond every float
         return False
 
 

@@ -37,7 +37,7 @@ class BuildsAhead:
         self._queue: queue.SimpleQueue[BuildRequest] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        #: What went wrong in a thread and is no error of a build.
+        #: What went wrong in a thread and is not an error of a build.
         self.errors: list[Exception] = []
 
     def start(self) -> int:

@@ -29,7 +29,7 @@ _LARGE: Final = 64 << 20
 _FRESH: Final = frozenset({"run_id", "container_name", "labels"})
 #: Directories that are no content.
 _IGNORED: Final = frozenset({"__pycache__", ".git", ".pytest_cache", "mad-results"})
-#: What of the workspace is no part of a run: names at the top of the root, our own outputs among them.  What
+#: What of the workspace is not part of a run: names at the top of the root, our own outputs among them.  What
 #: of the root a run uses counts by its content.
 _NAMES: Final = frozenset({"entries", "hidden"})
 
