@@ -62,8 +62,8 @@ def build_request(run: ItemRun, *, labelled: bool = True) -> BuildRequest:
     :param labelled: false: nothing is built, so who owns it need not be found out.
     :raises MadError: the Dockerfile cannot be read or the build context is missing.
     """
+    from pytest_madengine.engine.owner import owner_labels
     from pytest_madengine.images.builder import make_build_request
-    from pytest_madengine.images.labels import owner_labels
     from pytest_madengine.plan.names import log_name
 
     session, spec = run.session, run.spec

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_madengine.results.cleaning import clean_record
 from pytest_madengine.results.record import Attempt, Outcome, RunRecord
-from pytest_madengine.util.files import utc_now
+from pytest_madengine.util.clock import utc_now
 
 if TYPE_CHECKING:
     from pytest_madengine.pipeline.run import ItemRun

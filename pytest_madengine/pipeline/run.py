@@ -21,8 +21,9 @@ from pytest_madengine.results.record import Attempt, Metric, Outcome, RunRecord
 from pytest_madengine.session.gating import Judged, is_judged
 from pytest_madengine.session.items import ItemSpec
 from pytest_madengine.session.session import MadSession
+from pytest_madengine.util.clock import utc_now, utc_precise
 from pytest_madengine.util.ends import asked
-from pytest_madengine.util.files import append_line, utc_now, utc_precise
+from pytest_madengine.util.files import append_line
 from pytest_madengine.util.text import clip
 
 if TYPE_CHECKING:

@@ -264,7 +264,7 @@ def run_selector(
 
     from pytest_madengine.catalog.service import select_models
     from pytest_madengine.errors import SelectorError
-    from pytest_madengine.util.files import safe_name
+    from pytest_madengine.util.names import safe_name
 
     settings = session.settings
     chosen = select_models(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pytest_madengine.catalog.ids import item_name
-from pytest_madengine.util.files import safe_name
+from pytest_madengine.util.names import safe_name
 
 if TYPE_CHECKING:
     from pytest_madengine.session.items import ItemSpec

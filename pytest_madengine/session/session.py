@@ -241,9 +241,9 @@ class MadSession:
 
         Without an engine there is nothing to say: items that need one will.
         """
+        from pytest_madengine.engine.leftovers import find_leftovers, remove_leftovers
         from pytest_madengine.engine.owner import current_owner
         from pytest_madengine.errors import EngineError
-        from pytest_madengine.executors.reaper import find_leftovers, remove_leftovers
 
         try:
             client = self.client

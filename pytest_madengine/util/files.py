@@ -14,12 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_madengine.errors import ConfigError
-
-# The old place of these three, until pipeline, session and plugin.runner ask the new ones.
-from pytest_madengine.util.clock import utc_now as utc_now
-from pytest_madengine.util.clock import utc_precise as utc_precise
 from pytest_madengine.util.locks import locked, take
-from pytest_madengine.util.names import safe_name as safe_name
 
 _PRIVATE_HINT: Final = "see who made it and remove it, or set XDG_RUNTIME_DIR to a directory of yours"
 #: Directory, beside a file that is replaced, of what will take its place.  Runs never see it: it has the name
