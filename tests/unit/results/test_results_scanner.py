@@ -8,7 +8,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest_madengine.results.lines import trainer_value
+from pytest_madengine.results.lines import read_line, trainer_value
 from pytest_madengine.results.metrics import single_metrics
 from pytest_madengine.results.patterns import (
     BENIGN,
@@ -312,18 +312,20 @@ def test_unusual_patterns(pattern: str) -> None:
 
 
 def naive(log: bytes) -> LogFindings:
-    """The text of contract 12.1 and 12.2, read line by line."""
+    """The findings of contract 12.1 and 12.2, line by line of a log that is there as a whole."""
     found: list[tuple[str, str]] = []
-    malformed = pattern = fallback = doubtful = ""
+    malformed = pattern = fallback = doubtful = ambiguous_line = ""
     error_line = 0
     lines = log.splitlines()
     for number, raw in enumerate(lines, 1):
         line = plain(SEQUENCE_BYTES.sub(b"", raw).decode("utf-8", "replace"))
-        matches = [(m["value"].replace(",", ""), m["unit"] or "") for m in CONTRACT_PATTERN.finditer(line)]
-        found += matches
-        if "performance:" in line and not matches and not malformed:
+        # The reader of one line has tests of its own: what is glued to a number makes it ambiguous.
+        values = read_line(line)
+        found += values.found
+        if values.ambiguous:
+            ambiguous_line = ambiguous_line or line.strip()
+        elif "performance:" in line and not values.found and not values.trace and not malformed:
             malformed = line.strip()
-        # What is glued to a number makes it ambiguous: the reader of one line has tests of its own.
         value, ambiguous = trainer_value(line)
         if value or ambiguous:
             fallback, doubtful = value, line.strip() if ambiguous else ""
