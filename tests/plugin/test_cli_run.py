@@ -53,6 +53,38 @@ def test_a_skipped_model_is_no_failure(repo: Any) -> None:
     assert repo.rows()[-1]["status"] == "SUCCESS"
 
 
+def test_models_that_no_gpu_here_could_run_are_no_success(repo: Any) -> None:
+    """faults 1.17: given a host without GPU / models that need one are run / 3, with the option 0."""
+    repo.model("big", n_gpus="8")
+    done = call(repo, "run", "--tags", "big")
+    assert (done.returncode, repo.statuses()) == (3, {"big": "SKIPPED"}), done.stderr
+    assert call(repo, "run", "--tags", "big", "--allow-no-hardware").returncode == 0
+
+
+def test_a_root_somewhere_else(repo: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """faults 1.3: given a repository elsewhere / by ``MODEL_DIR`` or ``--root`` / it has its record."""
+    repo.model("m")
+    here = tmp_path_factory.mktemp("here")
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
+    ways = (([], {"MODEL_DIR": str(repo.path)}), (["--root", str(repo.path)], {}))
+    for number, (words, more) in enumerate(ways, 1):
+        done = subprocess.run(
+            [sys.executable, "-m", MODULES["madengine"], "run", "--tags", "m", *words],
+            cwd=here,
+            env={**environ, **more, "COLUMNS": "200", "TERM": "dumb"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = [
+            json.loads(line)
+            for path in sorted((here / "mad-results").glob("*/records.jsonl"))
+            for line in path.read_text().splitlines()
+        ]
+        assert [one["item_id"] for one in lines] == ["m"] * number
+
+
 def test_an_unknown_tag_is_no_build_failure(repo: Any) -> None:
     """Defect 19: given an unknown tag / run / exit 4 with close matches and no docker advice."""
     repo.model("dummy")

@@ -108,6 +108,22 @@ def test_nothing_ran_for_want_of_hardware(repo: Any) -> None:
     assert repo.run("--mad-tags", "demo").ret == 0
 
 
+FORKED = """
+def pytest_addoption(parser):
+    parser.addoption("--forked", action="store_true")  # as pytest-forked does
+"""
+
+
+def test_forked_is_refused(repo: Any) -> None:
+    """faults 5.9: given pytest-forked / ``--forked`` / a usage error that says what to use."""
+    repo.model("m")
+    (repo.path / "forkedlike.py").write_text(FORKED)
+    done = repo.run("-p", "forkedlike", "--mad-tags", "m", "--forked", subprocess=True)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*--forked runs a model in a copy of this process*", "use -n N *"])
+    assert repo.rows() == []
+
+
 # ---- code of users (faults 2.11, 5.12) -------------------------------------------------------------------
 
 
