@@ -88,7 +88,10 @@ def small_disk(repository: Repository) -> Iterator[Path]:
 
 def test_disk_full_at_the_table(repository: Repository, small_disk: Path) -> None:
     """Bad input: disk full while writing perf.csv: a clear error, all other rows intact, records kept."""
-    repository.model("before").model("huge", training_precision="y" * 300_000).model("after")
+    script = "(echo model,performance,metric; for row in $(seq 10); do echo r$row,1,x; done) >perf_huge.csv"
+    # Ten rows with the longest cell there is.
+    huge = {"multiple_results": "perf_huge.csv", "training_precision": "y" * 32_000}
+    repository.model("before").model("huge", script, **huge).model("after")
     table = small_disk / "perf.csv"
     session = repository.run(f"--mad-output={table}")
     assert session.code == 1, session.output
