@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_madengine.catalog.files import names_model_file
 from pytest_madengine.plugin import hookspec, options
 from pytest_madengine.plugin.fixtures import (
     mad_artifacts,
@@ -82,6 +81,15 @@ def _is_active(config: pytest.Config) -> bool:
     return (
         options.is_given(config)
         or options.from_ini(config, "mad")
-        or any(names_model_file(argument) for argument in config.args)
+        or any(map(_names_model_file, config.args))
         or (hasattr(config, "workerinput") and "mad" in config.workerinput)
     )
+
+
+def _names_model_file(argument: str) -> bool:
+    """Asks the catalog only about what may be one of its files: every pytest run comes here."""
+    if "models" not in argument:
+        return False
+    from pytest_madengine.catalog.files import names_model_file
+
+    return names_model_file(argument)
