@@ -173,7 +173,7 @@ class _Case:
             return words.INCONCLUSIVE, words.HISTORY if self.known < FIRM else words.SPREAD
         if self.lasting:
             return (words.REGRESSION if self.options.lasting == "fail" else words.INCONCLUSIVE), words.LEVEL
-        return (words.IMPROVED if -loss > self.band(self.counted_runs) + _SLACK else words.PASS), ""
+        return (words.IMPROVED if -loss > self.band(len(self.runs)) + _SLACK else words.PASS), ""
 
     @property
     def place(self) -> float:
@@ -183,10 +183,6 @@ class _Case:
     @property
     def loss(self) -> float:
         return self.spread.centre - self.place
-
-    @property
-    def counted_runs(self) -> int:
-        return len(self.runs)
 
     @property
     def may_run_again(self) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pytest_madengine.gate.direction import direction
+from pytest_madengine.gate.scale import median_of_sorted
 from pytest_madengine.reports.pages.table import Table
 from pytest_madengine.results.readings import number
 
@@ -90,17 +91,12 @@ def _add(result: Trends, series: int, middle: float, half: float, verdict: int) 
 def band(values: Sequence[float] | deque[float]) -> tuple[float, float]:
     """Median of the values and half the width of the band around it; ``(0, 0)`` when there is none."""
     ordered = sorted(values)
-    middle = _median(ordered)
-    spread = _median(sorted([abs(value - middle) for value in ordered]))
+    middle = median_of_sorted(ordered)
+    spread = median_of_sorted(sorted([abs(value - middle) for value in ordered]))
     share = THRESHOLD if len(ordered) >= ENOUGH else 2 * THRESHOLD
     half = max(share * abs(middle), DEVIATIONS * spread)
     # Beyond what a single-precision number can hold there is nothing to draw.
     return (middle, half) if math.isfinite(half) and max(abs(middle), half) < 1e38 else (0.0, 0.0)
-
-
-def _median(ordered: Sequence[float]) -> float:
-    half, odd = divmod(len(ordered), 2)
-    return ordered[half] if odd else ordered[half - 1] / 2 + ordered[half] / 2
 
 
 def judge(value: float, middle: float, half: float, towards: int) -> int:
